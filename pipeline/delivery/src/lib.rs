@@ -1,0 +1,1 @@
+//! Pipelines, releases and promotions carried out.

@@ -1,0 +1,1 @@
+//! Facts, policy and time to a decision with reasons.

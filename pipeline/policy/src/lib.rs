@@ -1,0 +1,1 @@
+//! Lane ownership and manifest rules.

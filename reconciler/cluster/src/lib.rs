@@ -1,0 +1,1 @@
+//! Kubernetes clients, identities, watches and apply.

@@ -1,0 +1,1 @@
+//! The HTTP client for everything outside the cluster.

@@ -1,0 +1,1 @@
+//! Git: mirrors, snapshots, signed commits, push.

@@ -1,0 +1,1 @@
+//! The Tidegate API kinds.
