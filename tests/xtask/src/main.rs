@@ -1,2 +1,64 @@
-//! The developer's command.
-fn main() {}
+//! The developer's command, `cargo xtask`: the lab, the checks and the tests, as CI runs them.
+//!
+//! Nothing but a Rust toolchain, Go and a C compiler has to be there before it; what else is
+//! missing it installs (as root on Debian) or names.
+
+mod check;
+mod error;
+mod lab;
+mod packages;
+mod rules;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::XtaskError;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The developer's command")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a lab (Kubernetes, registry, Git server) and keep it until ^C.
+    Lab,
+    /// Format, lints, crate rules, licences and bans, Go sources, coverage table.
+    Check,
+    /// Everything of `check`, then all tests in a lab. With arguments: only those tests, no check.
+    Test {
+        /// Passed to `cargo test`, as `-p tidegate-plan` or a part of a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install the Debian packages that builds and tests need, or name them.
+    Packages,
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Lab => packages::ensure().and_then(|()| lab::lab()),
+        Command::Check => packages::ensure().and_then(|()| check::check()),
+        Command::Test { arguments } => packages::ensure().and_then(|()| test::test(&arguments)),
+        Command::Packages => packages::ensure(),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a step in the checkout's root, its output shown to the developer.
+fn step(program: &str, arguments: &[&str]) -> Result<(), XtaskError> {
+    eprintln!("> {program} {}", arguments.join(" "));
+    let status = std::process::Command::new(program)
+        .args(arguments)
+        .current_dir(tidegate_harness::repository_root())
+        .status();
+    error::succeed(&format!("{program} {}", arguments.join(" ")), status)
+}
