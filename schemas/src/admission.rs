@@ -1,0 +1,1 @@
+//! The admission policies that ship with the CRDs.
