@@ -47,6 +47,17 @@ pub enum LabError {
         /// The last lines of its log.
         log: String,
     },
+    /// The one lab of this test process could not be had; every test that asks is told why.
+    #[error("there is no lab for these tests: {0}")]
+    NoLab(String),
+    /// What a test waited for did not happen.
+    #[error("waited {seconds} s in vain: {what}")]
+    NeverHappened {
+        /// What was awaited, as a sentence.
+        what: String,
+        /// The deadline in seconds.
+        seconds: u64,
+    },
     /// The Kubernetes API refused something the lab needs.
     #[error("{doing} in the lab's cluster: {source}")]
     Cluster {

@@ -63,7 +63,10 @@ impl Lab {
             command
                 .arg("--git-dir")
                 .arg(self.git_dir(repository))
+                .arg("--work-tree")
+                .arg(index.path())
                 .args(args)
+                .current_dir(index.path())
                 .env("GIT_INDEX_FILE", index.path().join("index"));
             for role in ["AUTHOR", "COMMITTER"] {
                 command.env(format!("GIT_{role}_NAME"), "Lab");

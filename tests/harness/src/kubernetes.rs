@@ -28,6 +28,8 @@ const FOREIGN_NAMES: [&str; 4] = [
     "middlewares.traefik.io",
     "tlsoptions.traefik.io",
 ];
+/// The one that kwok reads the schema of: it ends when the schema is not published yet.
+const STAGED_SCHEMA: &str = "apis/postgresql.cnpg.io/v1";
 const NODES: [&str; 2] = ["fake-1", "fake-2"];
 const KINDS_PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const TOKEN_SECONDS: u32 = 24 * 3600;
@@ -193,7 +195,10 @@ pub(crate) fn install_kinds(lab: &Lab) -> Result<(), LabError> {
             has_condition(&kind, "Established").then_some(()).ok_or(format!("{name} is not served"))
         })?;
     }
-    Ok(())
+    parts::wait(lab.folder(), "kube-apiserver", || {
+        let published = !read(lab, "/openapi/v3")?["paths"][STAGED_SCHEMA].is_null();
+        published.then_some(()).ok_or(format!("the schema of {STAGED_SCHEMA} is not published"))
+    })
 }
 
 /// Waits until pods can be created and scheduled: nodes ready, default service account made.

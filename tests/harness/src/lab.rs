@@ -52,7 +52,7 @@ impl Lab {
             Ok(path) if !path.is_empty() => Self::attach(Path::new(&path)),
             _ => Self::start_one_at_a_time(),
         });
-        lab.as_ref().map_err(|error| LabError::Description(error.to_string()))
+        lab.as_ref().map_err(|error| LabError::NoLab(error.to_string()))
     }
 
     /// A lab of one's own, for tests that stop parts or crash the control plane.

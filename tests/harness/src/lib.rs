@@ -22,3 +22,7 @@ pub use binaries::{Binaries, cache_root, go_module_folder, repository_root};
 pub use error::LabError;
 pub use images::{CosignKey, Signature};
 pub use lab::{Description, LAB_VARIABLE, Lab};
+pub use parts::eventually;
+
+#[cfg(test)]
+mod tests;

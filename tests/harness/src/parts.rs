@@ -231,3 +231,27 @@ fn end_of_log(folder: &Path, part: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
+
+/// Asks until there is an answer: how a test waits for what the cluster does in its own time.
+///
+/// # Errors
+/// When there is none within the deadline; the error names what was awaited.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Result<T, LabError> {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        if started.elapsed() > within {
+            return Err(LabError::NeverHappened {
+                what: what.to_owned(),
+                seconds: within.as_secs(),
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -93,7 +94,10 @@ func (s *supervisor) takeOrders(listener net.Listener) {
 			defer connection.Close()
 			var o order
 			var a answer
-			err := json.NewDecoder(connection).Decode(&o)
+			line, err := bufio.NewReader(connection).ReadBytes('\n')
+			if err == nil {
+				err = json.Unmarshal(line, &o)
+			}
 			if err == nil {
 				a.Pid, err = s.carryOut(o)
 			}
