@@ -1,0 +1,228 @@
+//! Cases in the words of release managers.
+
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+use tidegate_ids::Period;
+use tidegate_schemas::{
+    After, ApprovalRule, ApprovalSpec, Decision as Word, Excluded, Person, RosterSpec, Subject,
+    Verdict,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn people() -> People {
+    let person = |name: &str, users: &[&str]| Person {
+        name: name.into(),
+        users: users.iter().map(ToString::to_string).collect(),
+        ..Person::default()
+    };
+    let roster = RosterSpec {
+        people: vec![
+            person("Jane Roe", &["jane", "oidc:jane@hospital.example"]),
+            person("Joe Doe", &["joe"]),
+            person("Ann Author", &["ann"]),
+        ],
+        machines: vec![],
+    };
+    People::new([&roster])
+}
+
+fn facts() -> Facts {
+    Facts {
+        promotion: PromotionFact {
+            name: "clinic-production-app-1".into(),
+            uid: "u1".into(),
+            created: at(100),
+            environment: "production".parse().unwrap(),
+            kind: Kind::Promote,
+            requested_by: None,
+            change: Digest::of(b"change"),
+        },
+        images: vec![],
+        in_flight: None,
+        suspended: false,
+        quarantined: vec![],
+        requires: vec![],
+        earned: BTreeMap::new(),
+        approvals: vec![],
+        authors: Authors::Known(BTreeSet::from(["Ann Author".to_owned()])),
+        known_good: false,
+    }
+}
+
+fn two_release_managers() -> Policy {
+    Policy {
+        approvals: vec![ApprovalRule {
+            name: "release".into(),
+            from: vec![Subject { group: Some("release-managers".into()), user: None }],
+            count: 2,
+            not: vec![Excluded::Requester, Excluded::Author],
+            valid_for: Period::seconds(1000),
+        }],
+        ..Policy::default()
+    }
+}
+
+fn says(user: &str, decision: Word) -> ApprovalFact {
+    ApprovalFact {
+        name: format!("{user}-{decision:?}"),
+        created: at(150),
+        spec: ApprovalSpec {
+            promotion: "clinic-production-app-1".into(),
+            promotion_uid: "u1".into(),
+            environment: "production".parse().unwrap(),
+            change: Digest::of(b"change"),
+            decision,
+            user: user.into(),
+            groups: vec!["release-managers".into()],
+            reason: None,
+        },
+    }
+}
+
+fn approves(user: &str) -> ApprovalFact {
+    says(user, Word::Approve)
+}
+
+fn outcome(approvals: Vec<ApprovalFact>) -> Decision {
+    decide(&Facts { approvals, ..facts() }, &two_release_managers(), &people(), at(200))
+}
+
+#[test]
+fn two_release_managers_open_the_gate() {
+    let decision = outcome(vec![approves("jane"), approves("joe")]);
+    assert_eq!(decision.outcome, Outcome::Admitted);
+    assert_eq!(decision.admitted().unwrap().change(), Digest::of(b"change"));
+}
+
+#[test]
+fn two_user_names_of_one_person_count_once() {
+    let decision = outcome(vec![approves("jane"), approves("oidc:jane@hospital.example")]);
+    assert_eq!(decision.outcome, Outcome::Waiting);
+    assert!(decision.admitted().is_none());
+    assert_eq!(
+        decision.approvals[1].why.as_deref(),
+        Some("Jane Roe is one person and was already counted")
+    );
+    assert_eq!(
+        decision.sentence(),
+        "approvals: rule release needs 2 approvals from release-managers; so far Jane Roe approved"
+    );
+}
+
+#[test]
+fn an_author_does_not_count() {
+    let decision = outcome(vec![approves("jane"), approves("ann")]);
+    assert_eq!(decision.outcome, Outcome::Waiting);
+    assert_eq!(
+        decision.approvals[1].why.as_deref(),
+        Some("Ann Author is an author of this change")
+    );
+}
+
+#[test]
+fn unknown_authors_keep_a_gate_closed_that_excludes_them() {
+    let mut facts = Facts { approvals: vec![approves("jane"), approves("joe")], ..facts() };
+    facts.authors = Authors::Unknown("commit 1234 is not signed".into());
+    let decision = decide(&facts, &two_release_managers(), &people(), at(200));
+    assert_eq!(decision.outcome, Outcome::Waiting);
+    assert!(decision.sentence().contains("commit 1234 is not signed"), "{}", decision.sentence());
+}
+
+#[test]
+fn approvals_that_do_not_belong_here_do_not_count() {
+    let cases: [(&str, fn(&mut ApprovalFact)); 6] = [
+        ("another change", |a| a.spec.change = Digest::of(b"former")),
+        ("an earlier promotion of the same name", |a| a.spec.promotion_uid = "u0".into()),
+        ("another environment", |a| a.spec.environment = "staging".parse().unwrap()),
+        ("made before the promotion", |a| a.created = at(50)),
+        ("another group", |a| a.spec.groups = vec!["auditors".into()]),
+        ("no group", |a| a.spec.groups.clear()),
+    ];
+    for (case, bend) in cases {
+        let mut bent = approves("joe");
+        bend(&mut bent);
+        let decision = outcome(vec![approves("jane"), bent]);
+        assert_eq!(decision.outcome, Outcome::Waiting, "{case} was counted");
+    }
+}
+
+#[test]
+fn an_old_approval_does_not_count() {
+    let facts = Facts { approvals: vec![approves("jane"), approves("joe")], ..facts() };
+    let decision = decide(&facts, &two_release_managers(), &people(), at(5000));
+    assert_eq!(decision.outcome, Outcome::Waiting);
+}
+
+#[test]
+fn one_rejection_ends_it_whatever_the_approvals() {
+    let decision = outcome(vec![approves("jane"), approves("joe"), says("ann", Word::Reject)]);
+    assert_eq!(decision.outcome, Outcome::Rejected);
+}
+
+#[test]
+fn soak_opens_by_itself_and_says_when() {
+    let mut facts = facts();
+    facts.earned.insert(
+        "staging".parse().unwrap(),
+        Earned { arrived: true, healthy: jiff::SignedDuration::from_secs(40), counting: true },
+    );
+    let policy = Policy {
+        after: BTreeMap::from([(
+            "staging".parse().unwrap(),
+            After { healthy_for: Period::seconds(60), tolerance: Period::seconds(0) },
+        )]),
+        approvals: vec![],
+    };
+    let decision = decide(&facts, &policy, &people(), at(200));
+    assert_eq!(decision.outcome, Outcome::Waiting);
+    assert_eq!(decision.next_change, Some(at(220)));
+}
+
+#[test]
+fn an_image_that_may_not_run_refuses_even_a_rollback() {
+    let mut facts = facts();
+    facts.promotion.kind = Kind::Rollback;
+    facts.known_good = true;
+    facts.images = vec![ImageFact {
+        image: "r/odoo@sha256:00".into(),
+        verdict: Verdict {
+            passed: false,
+            policies: vec![],
+            signers: vec![],
+            reasons: vec!["no signature".into()],
+        },
+        unknown: None,
+    }];
+    let decision = decide(&facts, &two_release_managers(), &people(), at(200));
+    assert_eq!(decision.outcome, Outcome::Refused);
+}
+
+#[test]
+fn a_rollback_to_known_good_needs_no_approvals_and_to_anything_else_does() {
+    let mut facts = facts();
+    facts.promotion.kind = Kind::Rollback;
+    facts.known_good = true;
+    assert_eq!(
+        decide(&facts, &two_release_managers(), &people(), at(200)).outcome,
+        Outcome::Admitted
+    );
+    facts.known_good = false;
+    assert_eq!(
+        decide(&facts, &two_release_managers(), &people(), at(200)).outcome,
+        Outcome::Waiting
+    );
+}
+
+#[test]
+fn what_cannot_be_verified_now_waits_and_is_not_refused() {
+    let mut facts = facts();
+    facts.images = vec![ImageFact {
+        image: "r/odoo@sha256:00".into(),
+        verdict: Verdict { passed: false, policies: vec![], signers: vec![], reasons: vec![] },
+        unknown: Some("the registry does not answer".into()),
+    }];
+    assert_eq!(decide(&facts, &Policy::default(), &people(), at(200)).outcome, Outcome::Waiting);
+}
