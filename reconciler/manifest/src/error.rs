@@ -41,7 +41,7 @@ pub enum Error {
     )]
     Duplicate {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// The file that stated it first.
         first: String,
         /// The file that stated it again.
@@ -53,7 +53,7 @@ pub enum Error {
     )]
     ForeignNamespace {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// The file.
         origin: String,
         /// The namespace it states.

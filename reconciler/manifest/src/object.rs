@@ -143,7 +143,7 @@ impl Manifest {
             None => self.set_namespace(Some(target)),
             Some(stated) if stated == target => Ok(()),
             Some(stated) => Err(Error::ForeignNamespace {
-                object: self.id.clone(),
+                object: Box::new(self.id.clone()),
                 origin: self.origin.clone(),
                 stated: stated.clone(),
                 target: target.to_owned(),

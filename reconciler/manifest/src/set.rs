@@ -6,6 +6,7 @@
 
 use crate::{Error, Manifest, Unpinned, images, pin, read};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use tidegate_ids::{Digest, ObjectId};
 
 /// File names longer than this are cut and end in a digest.
@@ -25,7 +26,7 @@ impl Set {
         for manifest in manifests {
             if let Some(first) = set.get(manifest.id()) {
                 return Err(Error::Duplicate {
-                    object: manifest.id().clone(),
+                    object: Box::new(manifest.id().clone()),
                     first: first.origin().to_owned(),
                     second: manifest.origin().to_owned(),
                 });
@@ -140,7 +141,9 @@ fn file_name(id: &ObjectId, with_digest: bool) -> String {
         for byte in part.bytes() {
             match byte {
                 b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' => stem.push(char::from(byte)),
-                other => stem.push_str(&format!("={other:02x}")),
+                other => {
+                    let _infallible = write!(stem, "={other:02x}");
+                }
             }
         }
     }
