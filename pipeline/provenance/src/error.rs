@@ -1,0 +1,53 @@
+//! Why trust rules cannot be used as they are written.
+
+/// A `TrustPolicy` that cannot be applied. Until it is mended, the images it names do not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An image pattern is not of the documented form.
+    #[error(
+        "reading image pattern {pattern:?}: {why}; write registry/repository in lower case, or \
+         registry/path/* for everything below"
+    )]
+    Pattern {
+        /// The pattern as written.
+        pattern: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A key is not a public key that can verify signatures here.
+    #[error(
+        "reading key {key}: {why}; give the PEM text of an ECDSA P-256 or Ed25519 public key \
+         (-----BEGIN PUBLIC KEY-----), as `cosign generate-key-pair` writes it to cosign.pub"
+    )]
+    Key {
+        /// The key's name.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A policy demands nothing, names no image, or leaves a choice empty.
+    #[error(
+        "TrustPolicy {policy}: {what} is empty, which would let nothing or anything pass; fill it \
+         in or delete the policy"
+    )]
+    Empty {
+        /// The policy.
+        policy: String,
+        /// The empty list.
+        what: &'static str,
+    },
+    /// The Secret that should hold a key is not there, or has no key.
+    #[error(
+        "TrustPolicy {policy}: Secret {secret} has no cosign.pub that can be read; create it in \
+         the engine's namespace with the public key under cosign.pub"
+    )]
+    Secret {
+        /// The policy.
+        policy: String,
+        /// The Secret's name.
+        secret: String,
+    },
+    /// A rule could not be brought into its canonical form.
+    #[error("computing the digest of the trust rules: {0}")]
+    Canonical(String),
+}
