@@ -20,7 +20,9 @@ pub struct Binaries {
     pub control_plane: PathBuf,
     /// The pretended nodes and operators.
     pub kwok: PathBuf,
-    /// The registry, and a client for it.
+    /// The registry.
+    pub registry: PathBuf,
+    /// A client for registries.
     pub crane: PathBuf,
     /// Signs and verifies images.
     pub cosign: PathBuf,
@@ -53,6 +55,8 @@ const KWOK: Program = Program {
     package: "sigs.k8s.io/kwok/cmd/kwok",
     link: "-s -w",
 };
+const REGISTRY: Program =
+    Program { name: "registry", module: "tests/lab/registry", package: ".", link: "-s -w" };
 const CRANE: Program = Program {
     name: "crane",
     module: "tests/lab/registry",
@@ -84,6 +88,7 @@ impl Binaries {
             labd: ensure(&LABD)?,
             control_plane: ensure(&CONTROL_PLANE)?,
             kwok: ensure(&KWOK)?,
+            registry: ensure(&REGISTRY)?,
             crane: ensure(&CRANE)?,
             cosign: ensure(&COSIGN)?,
             worker: ensure(&WORKER)?,

@@ -117,6 +117,10 @@ impl Lab {
             "config": config,
             "layers": [descriptor(BUNDLE, &signature.bundle)],
             "subject": descriptor(MANIFEST, subject.as_bytes()),
+            "annotations": {
+                "dev.sigstore.bundle.content": "dsse-envelope",
+                "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+            },
         });
         let repository = image.split('@').next().unwrap_or(image);
         let name = format!("{repository}@{}", digest(manifest.to_string().as_bytes()));
@@ -176,7 +180,7 @@ fn digest(content: &[u8]) -> String {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// An archive of one file (POSIX ustar) with nothing in it that differs from run to run.

@@ -95,7 +95,7 @@ impl Lab {
             .tempdir()
             .map_err(file("creating a folder in", &std::env::temp_dir()))?
             .keep();
-        for name in ["logs", "pki", "people", "git", "registry", "images", "keys"] {
+        for name in ["logs", "pki", "people", "git", "images", "keys"] {
             let path = folder.join(name);
             fs::create_dir(&path).map_err(file("creating", &path))?;
         }

@@ -64,14 +64,7 @@ pub(crate) fn all(
     parts.insert("kwok".into(), kwok(folder, &binaries.kwok)?);
     parts.insert(
         "registry".into(),
-        part(
-            &binaries.crane,
-            ["registry", "serve"],
-            [
-                ("address", addresses.registry_inside.clone()),
-                ("disk", text(&folder.join("registry"))),
-            ],
-        ),
+        part(&binaries.registry, [], [("address", addresses.registry_inside.clone())]),
     );
     parts.insert(
         "registry-port".into(),

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::supervisor::{self, Part, Supervisor};
 use crate::{Binaries, Lab, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn lab() -> &'static Lab {
     Lab::attach_or_start().unwrap()
