@@ -1,1 +1,29 @@
 //! The HTTP client for everything outside the cluster.
+//!
+//! What answers may be slow, broken or hostile, so every request goes through one guarded client
+//! (`http`): a deadline and one retry, a cap on every body, no credentials across hosts, plain
+//! HTTP to loopback addresses only and only when told, redirects followed by our own rules.
+//!
+//! On it stands the reading side of the OCI distribution protocol: [`Registry`] and
+//! [`Repository`]. `oci-client`'s has no body cap, no referrer pages and no redirect policy, and
+//! takes any error of the referrers tag for "none". Here errors stay errors, and whatever is
+//! asked for by digest is digested again over the bytes that came.
+
+mod challenge;
+mod content;
+mod error;
+mod http;
+mod name;
+mod referrers;
+mod repository;
+mod session;
+
+pub use content::{Descriptor, ImageConfig, Manifest};
+pub use error::Error;
+pub use http::Options;
+pub use name::RepositoryName;
+pub use repository::{Registry, Repository};
+pub use session::Basic;
+
+#[cfg(test)]
+mod tests;

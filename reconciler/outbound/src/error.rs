@@ -1,0 +1,126 @@
+//! What can go wrong outside, and what to do about it.
+
+use tidegate_ids::Digest;
+
+/// Why something outside could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A name is not that of a repository.
+    #[error(
+        "reading repository name {text:?}: {why}; write host[:port]/path in lower case, without \
+         tag or digest"
+    )]
+    Name {
+        /// The name as written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A text is not a tag.
+    #[error(
+        "reading tag {text:?} of {repository}: a tag is at most 128 letters, digits, dots, \
+         underscores and dashes, and begins with neither dot nor dash"
+    )]
+    Tag {
+        /// The repository.
+        repository: String,
+        /// The text as written.
+        text: String,
+    },
+    /// The client could not be made.
+    #[error("setting up the HTTP client: {0}; check the machine's CA certificates")]
+    Client(String),
+    /// There was no answer, or it broke off.
+    #[error(
+        "reading {what}: {host} cannot be reached ({why}); check the host's name, the network \
+         between, and that it is up. It is tried again"
+    )]
+    Unreachable {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// The cause, in the network's words.
+        why: String,
+    },
+    /// The host answers, but cannot serve now.
+    #[error(
+        "reading {what}: {host} answered {status}, twice; it is overloaded or down. It is tried again"
+    )]
+    Unavailable {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The host wants credentials, or other ones.
+    #[error(
+        "reading {what}: {host} refused {who} ({status}); give credentials that may pull this \
+         repository, or check that its name is right"
+    )]
+    Unauthorized {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// Who asked, without the secret.
+        who: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// It is not there.
+    #[error("reading {what}: {host} has no such thing; check the name, or push it")]
+    NotFound {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+    },
+    /// It is larger than what is ever read.
+    #[error("reading {what} from {host}: it has more than {limit}; make it smaller or remove some")]
+    TooLarge {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// The limit, with its unit.
+        limit: String,
+    },
+    /// The bytes are not those that were asked for.
+    #[error(
+        "reading {what} from {host}: its bytes are {found}, but {expected} was promised; the \
+         registry, or something before it, changes content"
+    )]
+    DigestMismatch {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// The digest that was asked for.
+        expected: String,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// An address that may not be asked.
+    #[error("reading {what}: {url} is not asked, because {why}")]
+    Refused {
+        /// What was being read.
+        what: String,
+        /// The address, without user and query.
+        url: String,
+        /// The rule.
+        why: &'static str,
+    },
+    /// The answer does not follow the protocol.
+    #[error("reading {what}: the answer of {host} is not understood: {why}")]
+    Malformed {
+        /// The host and port.
+        host: String,
+        /// What was being read.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}

@@ -1,0 +1,230 @@
+//! Reading a repository of a registry (OCI distribution specification 1.1).
+//!
+//! A tag is only ever turned into a digest; everything else is asked for by digest, and its
+//! bytes are digested again.
+
+use std::sync::Arc;
+
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LINK};
+use serde::Deserialize;
+use tidegate_ids::Digest;
+
+use crate::content::{ConfigFile, Parts};
+use crate::http::{Http, Response, host};
+use crate::session::{Session, Wanted, read_json};
+use crate::{Basic, Error, ImageConfig, Manifest, Options, RepositoryName};
+
+/// The most bytes of a manifest, index or page that are read.
+pub(crate) const MANIFEST_CAP: usize = 4 << 20;
+const CONFIG_CAP: usize = 4 << 20;
+const TAG_PAGES: usize = 100;
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// The way to registries. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    http: Http,
+}
+
+impl Registry {
+    /// # Errors
+    /// [`Error::Client`] when TLS cannot be set up.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self { http: Http::new(options)? })
+    }
+
+    /// One repository, asked with these credentials or anonymously. A token that the registry
+    /// gives is kept with it.
+    #[must_use]
+    pub fn repository(&self, name: RepositoryName, credentials: Option<Basic>) -> Repository {
+        Repository { session: Arc::new(Session::new(self.http.clone(), name, credentials)) }
+    }
+}
+
+/// A repository of a registry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    session: Arc<Session>,
+}
+
+impl Repository {
+    /// Its canonical name.
+    #[must_use]
+    pub fn name(&self) -> &RepositoryName {
+        &self.session.name
+    }
+
+    /// All tags, in the registry's order.
+    ///
+    /// # Errors
+    /// When the registry does not answer well, or has more than a hundred pages of them.
+    pub async fn tags(&self) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let what = format!("the tags of {}", self.name());
+        let mut tags = Vec::new();
+        let mut next = Some(self.session.url("tags/list?n=1000")?);
+        for _ in 0..TAG_PAGES {
+            let Some(url) = next else { return Ok(tags) };
+            let response = self.get(url, &what, None, MANIFEST_CAP).await?;
+            tags.extend(read_json::<Page>(&response, &what)?.tags.unwrap_or_default());
+            next = self.next_page(&response, &what)?;
+        }
+        let limit = format!("{TAG_PAGES} pages of tags");
+        Err(Error::TooLarge { host: self.name().registry().to_owned(), what, limit })
+    }
+
+    /// What a tag points to now, by the bytes it gives.
+    ///
+    /// # Errors
+    /// When the tag is not there, or the registry does not answer well.
+    pub async fn resolve(&self, tag: &str) -> Result<Digest, Error> {
+        Ok(self.tagged(tag).await?.digest)
+    }
+
+    /// The manifest or index with this digest; at most 4 MiB.
+    ///
+    /// # Errors
+    /// When it is not there, is too large, or is not what was asked for.
+    pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
+        let what = format!("manifest {}@{digest}", self.name());
+        let url = self.session.url(&format!("manifests/{digest}"))?;
+        let response = self.get(url, &what, Some(MANIFESTS), MANIFEST_CAP).await?;
+        same_digest(&response, &what, digest)?;
+        manifest(response, &what)
+    }
+
+    /// The blob with this digest.
+    ///
+    /// # Errors
+    /// When it is not there, has more than `cap` bytes, or is not what was asked for.
+    pub async fn blob(&self, digest: Digest, cap: usize) -> Result<Vec<u8>, Error> {
+        let what = format!("blob {}@{digest}", self.name());
+        let url = self.session.url(&format!("blobs/{digest}"))?;
+        let response = self.get(url, &what, None, cap).await?;
+        same_digest(&response, &what, digest)?;
+        Ok(response.body)
+    }
+
+    /// What an image's configuration says: of an index, that of its linux/amd64 image, or else
+    /// its first.
+    ///
+    /// # Errors
+    /// When it cannot be read, or what has this digest is not an image.
+    pub async fn image_config(&self, digest: Digest) -> Result<ImageConfig, Error> {
+        let no_image = |why: &str| Error::Malformed {
+            host: self.name().registry().to_owned(),
+            what: format!("the configuration of {}@{digest}", self.name()),
+            why: why.to_owned(),
+        };
+        let mut manifest = self.manifest(digest).await?;
+        if manifest.parts.manifests.is_some() {
+            let image = manifest.representative().ok_or_else(|| no_image("its index is empty"))?;
+            manifest = self.manifest(image.digest).await?;
+        }
+        let config = manifest.parts.config.ok_or_else(|| no_image("it is not an image"))?;
+        let bytes = self.blob(config.digest, CONFIG_CAP).await?;
+        let file: ConfigFile =
+            serde_json::from_slice(&bytes).map_err(|error| no_image(&error.to_string()))?;
+        Ok(file.into())
+    }
+
+    /// When an image was built, as its configuration says.
+    ///
+    /// # Errors
+    /// As [`Repository::image_config`].
+    pub async fn created(&self, digest: Digest) -> Result<Option<jiff::Timestamp>, Error> {
+        Ok(self.image_config(digest).await?.created)
+    }
+
+    pub(crate) async fn tagged(&self, tag: &str) -> Result<Manifest, Error> {
+        if !valid_tag(tag) {
+            let text = tag.chars().take(300).collect();
+            return Err(Error::Tag { repository: self.name().to_string(), text });
+        }
+        let what = format!("{}:{tag}", self.name());
+        let url = self.session.url(&format!("manifests/{tag}"))?;
+        let response = self.get(url, &what, Some(MANIFESTS), MANIFEST_CAP).await?;
+        let promised = response.headers.get("docker-content-digest");
+        if let Some(promised) = promised.and_then(|value| value.to_str().ok()) {
+            let found = Digest::of(&response.body);
+            // A registry may digest with another algorithm; then there is nothing to compare.
+            if promised.starts_with("sha256:") && promised != found.to_string() {
+                let (host, expected) = (host(&response.url), promised.to_owned());
+                return Err(Error::DigestMismatch { host, what, expected, found });
+            }
+        }
+        manifest(response, &what)
+    }
+
+    pub(crate) fn url(&self, rest: &str) -> Result<Url, Error> {
+        self.session.url(rest)
+    }
+
+    pub(crate) async fn get(
+        &self,
+        url: Url,
+        what: &str,
+        accept: Option<&'static str>,
+        cap: usize,
+    ) -> Result<Response, Error> {
+        self.session.get(url, &Wanted { what, accept, cap }).await
+    }
+
+    /// The next page that an answer names (RFC 8288); it must be of this repository.
+    pub(crate) fn next_page(&self, response: &Response, what: &str) -> Result<Option<Url>, Error> {
+        let Some(target) = next_link(&response.headers) else { return Ok(None) };
+        let own = self.session.url("")?;
+        let next = own
+            .join(&target)
+            .ok()
+            .filter(|next| next.origin() == own.origin() && next.path().starts_with(own.path()));
+        next.map(Some).ok_or_else(|| Error::Refused {
+            what: what.to_owned(),
+            url: target.split('?').next().unwrap_or_default().to_owned(),
+            why: "the next page of a list must be of the same repository",
+        })
+    }
+}
+
+fn next_link(headers: &HeaderMap) -> Option<String> {
+    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let next = |parameter: &str| matches!(parameter.trim(), "rel=\"next\"" | "rel=next");
+        parameters.split(';').any(next).then(|| target.to_owned())
+    })
+}
+
+fn valid_tag(tag: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(plain)
+        && tag.bytes().all(|byte| plain(byte) || matches!(byte, b'.' | b'-'))
+}
+
+fn same_digest(response: &Response, what: &str, expected: Digest) -> Result<(), Error> {
+    let found = Digest::of(&response.body);
+    if found == expected {
+        return Ok(());
+    }
+    let (host, expected) = (host(&response.url), expected.to_string());
+    Err(Error::DigestMismatch { host, what: what.to_owned(), expected, found })
+}
+
+fn manifest(response: Response, what: &str) -> Result<Manifest, Error> {
+    let parts: Parts = read_json(&response, what)?;
+    let header = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = parts.media_type.clone().or(header.map(ToOwned::to_owned));
+    Ok(Manifest {
+        digest: Digest::of(&response.body),
+        media_type: media_type.unwrap_or_default(),
+        bytes: response.body,
+        parts,
+    })
+}
