@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName};
 
 use crate::Condition;
@@ -172,6 +173,9 @@ pub struct PipelineStatus {
     /// What is followed, and which version was chosen last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<FollowedStatus>,
+    /// The release of each lane that the source and the images make now: it is what travels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub releases: BTreeMap<LaneName, String>,
     /// The last 20 candidates that did not become a release, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Candidate>,

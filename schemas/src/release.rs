@@ -97,6 +97,9 @@ pub struct ReleaseImage {
 pub struct Verdict {
     /// Whether it may run.
     pub passed: bool,
+    /// The digest of the rules that were applied: the verdict stands as long as they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
     /// The policies that were applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,

@@ -190,6 +190,7 @@ fn an_image_that_may_not_run_refuses_even_a_rollback() {
         image: "r/odoo@sha256:00".into(),
         verdict: Verdict {
             passed: false,
+            rules: None,
             policies: vec![],
             signers: vec![],
             reasons: vec!["no signature".into()],
@@ -221,7 +222,13 @@ fn what_cannot_be_verified_now_waits_and_is_not_refused() {
     let mut facts = facts();
     facts.images = vec![ImageFact {
         image: "r/odoo@sha256:00".into(),
-        verdict: Verdict { passed: false, policies: vec![], signers: vec![], reasons: vec![] },
+        verdict: Verdict {
+            passed: false,
+            rules: None,
+            policies: vec![],
+            signers: vec![],
+            reasons: vec![],
+        },
         unknown: Some("the registry does not answer".into()),
     }];
     assert_eq!(decide(&facts, &Policy::default(), &people(), at(200)).outcome, Outcome::Waiting);
