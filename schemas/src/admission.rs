@@ -322,13 +322,10 @@ mod tests {
             .filter(|p| p["kind"] == "ValidatingAdmissionPolicyBinding")
             .map(|p| serde_json::from_value(p).unwrap())
             .collect();
-        let bound: Vec<_> =
-            bindings.iter().map(|b| b.spec.policy_name.clone()).collect();
+        let bound: Vec<_> = bindings.iter().map(|b| b.spec.policy_name.clone()).collect();
         let names: Vec<_> = parsed().iter().filter_map(|p| p.metadata.name.clone()).collect();
         assert_eq!(bound, names);
-        assert!(bindings.iter().all(|b| {
-            b.spec.validation_actions == Some(vec!["Deny".to_owned()])
-        }));
+        assert!(bindings.iter().all(|b| { b.spec.validation_actions == ["Deny"] }));
     }
 
     #[test]
