@@ -171,7 +171,7 @@ mod tests {
 
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-    fn object(api_version: &str, kind: &str, name: &str, labels: Value) -> Manifest {
+    fn object(api_version: &str, kind: &str, name: &str, labels: &Value) -> Manifest {
         let value = json!({"apiVersion": api_version, "kind": kind,
                            "metadata": {"name": name, "labels": labels}});
         let mut manifest = Manifest::from_value(value, "web.yaml").unwrap();
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_lane_holds_only_what_it_owns() {
-        let role = object("rbac.authorization.k8s.io/v1", "RoleBinding", "admin", json!({}));
+        let role = object("rbac.authorization.k8s.io/v1", "RoleBinding", "admin", &json!({}));
         only(
             "app",
             role.clone(),
@@ -211,35 +211,35 @@ mod tests {
             "belongs to the lane security, and this is app",
         );
         assert!(findings("security", role).is_empty());
-        let robot = object("example.com/v1", "Robot", "r", json!({}));
+        let robot = object("example.com/v1", "Robot", "r", &json!({}));
         only("app", robot, "lane-ownership", "belongs to no lane");
-        let service = object("v1", "Service", "web", json!({}));
+        let service = object("v1", "Service", "web", &json!({}));
         only("extra", service, "lane-ownership", "only the lanes app, infra and security");
     }
 
     #[test]
     fn infra_holds_caches_and_databases_that_say_so() {
         let redis = |component: &str| {
-            object("apps/v1", "StatefulSet", "redis", json!({COMPONENT_LABEL: component}))
+            object("apps/v1", "StatefulSet", "redis", &json!({COMPONENT_LABEL: component}))
         };
         assert!(findings("infra", redis("cache")).is_empty());
         assert!(findings("infra", redis("database")).is_empty());
         only("infra", redis("web"), "lane-ownership", "app.kubernetes.io/component: cache");
-        let job = object("batch/v1", "Job", "x", json!({COMPONENT_LABEL: "database"}));
+        let job = object("batch/v1", "Job", "x", &json!({COMPONENT_LABEL: "database"}));
         only("infra", job, "lane-ownership", "belongs to the lane app");
     }
 
     #[test]
     fn a_plain_secret_is_refused_in_every_lane() {
         for name in ["app", "infra", "security"] {
-            let secret = object("v1", "Secret", "db", json!({}));
+            let secret = object("v1", "Secret", "db", &json!({}));
             only(name, secret, "plain-secret", "ExternalSecret");
         }
     }
 
     #[test]
     fn an_object_claimed_by_two_lanes_is_refused_in_both_with_the_same_words() {
-        let redis = object("v1", "Service", "redis", json!({COMPONENT_LABEL: "cache"}));
+        let redis = object("v1", "Service", "redis", &json!({COMPONENT_LABEL: "cache"}));
         let (app, infra) = (lane("app"), lane("infra"));
         let sets = (set([redis.clone()]), set([redis]));
         let in_app = check(&app, "clinic-dev", &sets.0, &[(&infra, &sets.1)]);
@@ -258,16 +258,16 @@ mod tests {
         let service = Manifest::from_value(value, "web.yaml").unwrap();
         only("app", service, "target-namespace", "outside the target namespace clinic-dev");
         let labels = json!({POD_SECURITY_LABEL: "restricted"});
-        let other = object("v1", "Namespace", "clinic-production", labels);
+        let other = object("v1", "Namespace", "clinic-production", &labels);
         only("infra", other, "target-namespace", "clinic-dev");
     }
 
     #[test]
     fn a_namespace_states_its_pod_security() {
-        let bare = object("v1", "Namespace", "clinic-dev", json!({}));
+        let bare = object("v1", "Namespace", "clinic-dev", &json!({}));
         only("infra", bare, "pod-security-label", "restricted");
         let labels = json!({POD_SECURITY_LABEL: "restricted"});
-        assert!(findings("infra", object("v1", "Namespace", "clinic-dev", labels)).is_empty());
+        assert!(findings("infra", object("v1", "Namespace", "clinic-dev", &labels)).is_empty());
     }
 
     #[test]
