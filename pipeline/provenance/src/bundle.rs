@@ -5,10 +5,10 @@
 //! that can be attached (attestations, certificates, plain message signatures, rubbish) is kept
 //! apart by name, so that a refusal can say what was found. Nothing here is trusted yet.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use sigstore_verify::types::bundle::VerificationMaterialContent;
-use sigstore_verify::types::{Bundle, DsseEnvelope, SignatureBytes, SignatureContent, Statement};
+use sigstore_verify::types::{
+    Bundle, DsseEnvelope, Sha256Hash, SignatureBytes, SignatureContent, Statement,
+};
 use tidegate_ids::Digest;
 
 /// The predicate type of a signature; any other attestation is not one.
@@ -86,13 +86,12 @@ impl Attached {
         Self::Signature(KeySignature {
             signed_bytes: envelope.pae(),
             signature: envelope.signature.sig.clone(),
-            subjects: subjects.filter_map(|hash| digest(hash.as_bytes())).collect(),
-            claimed_key: STANDARD.decode(hint).ok().and_then(|bytes| digest(&bytes)),
+            subjects: subjects.filter_map(digest).collect(),
+            claimed_key: Sha256Hash::from_base64(hint).ok().and_then(digest),
         })
     }
 }
 
-fn digest(bytes: &[u8]) -> Option<Digest> {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").parse().ok()
+fn digest(hash: Sha256Hash) -> Option<Digest> {
+    format!("sha256:{}", hash.to_hex()).parse().ok()
 }

@@ -154,7 +154,7 @@ impl fmt::Debug for Authority {
         f.debug_struct("Authority")
             .field("name", &self.name)
             .field("fingerprint", &self.fingerprint())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

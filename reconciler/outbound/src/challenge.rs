@@ -45,12 +45,11 @@ fn parameters(mut text: &str) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     while let Some((name, rest)) = text.split_once('=') {
         let name = name.trim_matches([' ', ',']);
-        let (value, after) = match rest.strip_prefix('"') {
-            Some(quoted) => unquote(quoted),
-            None => {
-                let (value, after) = rest.split_once(',').unwrap_or((rest, ""));
-                (value.trim().to_owned(), after)
-            }
+        let (value, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            unquote(quoted)
+        } else {
+            let (value, after) = rest.split_once(',').unwrap_or((rest, ""));
+            (value.trim().to_owned(), after)
         };
         found.push((name, value));
         text = after;
@@ -62,7 +61,10 @@ fn unquote(text: &str) -> (String, &str) {
     let (mut value, mut escaped) = (String::new(), false);
     for (at, c) in text.char_indices() {
         match c {
-            _ if escaped => (escaped, _) = (false, value.push(c)),
+            _ if escaped => {
+                escaped = false;
+                value.push(c);
+            }
             '\\' => escaped = true,
             '"' => return (value, &text[at + 1..]),
             _ => value.push(c),

@@ -78,7 +78,7 @@ impl Session {
         // Only the registry itself is answered: a host it redirects to gets no credentials.
         if response.status == StatusCode::UNAUTHORIZED && response.url.origin() == url.origin() {
             let answer = self.answer(&url, &response.headers, wanted.what).await?;
-            *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = answer.clone();
+            self.keep(answer.clone());
             if answer.is_some() {
                 response = self.ask(&url, wanted, answer).await?;
             }
@@ -88,6 +88,10 @@ impl Session {
 
     fn kept(&self) -> Option<HeaderValue> {
         self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, answer: Option<HeaderValue>) {
+        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
     async fn ask(

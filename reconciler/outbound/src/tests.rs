@@ -32,12 +32,14 @@ fn ok(body: impl Into<Vec<u8>>) -> Says {
     Says::Body(200, Vec::new(), body.into())
 }
 
+type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
 /// A registry that answers as it is told and remembers what it was asked.
 struct StandIn {
     address: String,
     answers: Arc<Mutex<BTreeMap<String, Says>>>,
     /// Path with query, and the `Authorization` that came with it.
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Asked,
 }
 
 impl StandIn {
@@ -72,7 +74,7 @@ impl StandIn {
 async fn serve(
     mut stream: TcpStream,
     answers: Arc<Mutex<BTreeMap<String, Says>>>,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Asked,
 ) -> Option<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -101,16 +103,16 @@ async fn serve(
         Some(Says::Endless) => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
             loop {
-                stream.write_all(&[b' '; 65536]).await.ok()?;
+                stream.write_all(&[b' '; 8192]).await.ok()?;
             }
         }
     };
-    let mut answer =
-        format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
-    for (name, value) in headers {
-        answer.push_str(&format!("{name}: {value}\r\n"));
-    }
-    answer.push_str("\r\n");
+    let headers: Vec<_> = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",
+        body.len(),
+        headers.concat()
+    );
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.write_all(&body).await.ok()
 }

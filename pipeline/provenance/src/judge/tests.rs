@@ -74,7 +74,11 @@ fn reasons(verdict: &Verdict) -> String {
 fn a_signature_by_the_named_key_over_this_digest_passes() {
     let release = key();
     let trusted = authority("release-key", &release);
-    let rules = [rule("hospital-images", "registry.example.com/hospital/*", &[trusted.clone()])];
+    let rules = [rule(
+        "hospital-images",
+        "registry.example.com/hospital/*",
+        std::slice::from_ref(&trusted),
+    )];
     let verdict = verify(&image(), &[signature(&release, image().digest)], &rules, now());
     let verified = verdict.passed().unwrap();
     assert_eq!((verified.repository(), verified.digest()), (ODOO, image().digest));
@@ -243,7 +247,7 @@ fn rubbish_is_a_reason_and_does_not_hide_a_valid_signature() {
         (certificate.to_string().into_bytes(), "signed with a certificate"),
     ];
     for (rubbish, expected) in cases {
-        let said = reasons(&verify(&image(), &[rubbish.clone()], &rules, now()));
+        let said = reasons(&verify(&image(), std::slice::from_ref(&rubbish), &rules, now()));
         assert!(said.contains(expected), "{said}");
         let both = [rubbish, signature(&release, image().digest)];
         assert!(verify(&image(), &both, &rules, now()).passed().is_some(), "{expected}");
@@ -258,7 +262,7 @@ fn every_policy_that_names_the_image_must_be_satisfied() {
         rule("everything", "registry.example.com/*", &[authority("security-key", &security)]),
     ];
     let by_release = signature(&release, image().digest);
-    let verdict = verify(&image(), &[by_release.clone()], &rules, now());
+    let verdict = verify(&image(), std::slice::from_ref(&by_release), &rules, now());
     assert!(reasons(&verdict).contains("TrustPolicy everything"), "{verdict:?}");
     assert_eq!(verdict.record().policies, ["hospital-images", "everything"]);
     let both = [by_release, signature(&security, image().digest)];
@@ -311,8 +315,9 @@ fn a_trust_policy_object_becomes_a_rule() {
 #[test]
 fn the_policy_digest_does_not_depend_on_order() {
     let (a, b) = (authority("a", &key()), authority("b", &key()));
-    let one = [rule("p", "x/*", &[a.clone(), b.clone()]), rule("q", "y/*", &[a.clone()])];
-    let two = [rule("q", "y/*", &[a.clone()]), rule("p", "x/*", &[b.clone(), a])];
+    let one =
+        [rule("p", "x/*", &[a.clone(), b.clone()]), rule("q", "y/*", std::slice::from_ref(&a))];
+    let two = [rule("q", "y/*", std::slice::from_ref(&a)), rule("p", "x/*", &[b.clone(), a])];
     assert_eq!(policy_digest(&one), policy_digest(&two));
     assert_ne!(policy_digest(&one), policy_digest(&[rule("p", "x/*", &[b])]));
 }

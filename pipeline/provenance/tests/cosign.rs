@@ -1,0 +1,88 @@
+//! What cosign 3.1 signs and a registry keeps, read by the registry reader and verified here.
+//! What cosign refuses must be refused, too.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use tidegate_harness::{CosignKey, Lab};
+use tidegate_ids::Digest;
+use tidegate_outbound::{Options, Registry, Repository};
+use tidegate_provenance::{Authority, ImageRef, Requirement, TrustRule, Verdict, verify};
+
+struct Hospital {
+    lab: &'static Lab,
+    repository: Repository,
+}
+
+impl Hospital {
+    fn new() -> Self {
+        let lab = Lab::attach_or_start().unwrap();
+        let registry = Registry::new(Options { plain_http_on_loopback: true }).unwrap();
+        let name = format!("{}/provenance/odoo", lab.registry()).parse().unwrap();
+        let repository = registry.repository(name, None);
+        Self { lab, repository }
+    }
+
+    fn push(&self, tag: &str) -> Digest {
+        let labels = [("org.opencontainers.image.version", tag)];
+        self.lab.push_image("provenance/odoo", tag, tag, &labels).unwrap().parse().unwrap()
+    }
+
+    fn image(&self, digest: Digest) -> ImageRef {
+        ImageRef { repository: self.repository.name().to_string(), digest }
+    }
+
+    async fn judge(&self, digest: Digest, key: &CosignKey) -> Verdict {
+        let key = Authority::key("release-key", &key.public_pem).unwrap();
+        let images = format!("{}/provenance/*", self.lab.registry()).parse().unwrap();
+        let require = vec![Requirement { any_of: vec![key] }];
+        let rule = TrustRule::new("hospital-images", vec![images], require).unwrap();
+        let bundles = self.repository.bundles(digest).await.unwrap();
+        verify(&self.image(digest), &bundles, &[rule], jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+#[tokio::test]
+async fn cosign_and_we_agree_on_what_is_signed() {
+    let hospital = Hospital::new();
+    let lab = hospital.lab;
+    let key = &lab.cosign_key("provenance-release").unwrap();
+
+    let signed = hospital.push("17.0.1");
+    let signature = lab.sign(&hospital.image(signed).to_string(), key).unwrap();
+    let verdict = hospital.judge(signed, key).await;
+    assert_eq!(verdict.record().signers, ["release-key"], "{verdict:?}");
+    lab.verify(&hospital.image(signed).to_string(), key).unwrap();
+
+    let unsigned = hospital.push("17.0.2");
+    let refused = |digest, expected: &'static str| {
+        let hospital = &hospital;
+        async move {
+            let reasons = hospital.judge(digest, key).await.record().reasons.join("\n");
+            assert!(reasons.contains(expected), "{reasons}");
+            lab.verify(&hospital.image(digest).to_string(), key).unwrap_err();
+        }
+    };
+    refused(unsigned, "no Sigstore bundle is attached").await;
+
+    let stranger = lab.cosign_key("provenance-stranger").unwrap();
+    let by_another = hospital.push("17.0.3");
+    lab.sign(&hospital.image(by_another).to_string(), &stranger).unwrap();
+    refused(by_another, "signed by another key").await;
+
+    let moved = hospital.push("17.0.4");
+    lab.attach_signature(&signature, &hospital.image(moved).to_string()).unwrap();
+    refused(moved, "not for this image's sha256:").await;
+}
+
+#[tokio::test]
+async fn the_registry_is_read_as_crane_wrote_it() {
+    let hospital = Hospital::new();
+    let digest = hospital.push("18.0.0");
+    let repository = &hospital.repository;
+    assert!(repository.tags().await.unwrap().contains(&"18.0.0".to_owned()));
+    assert_eq!(repository.resolve("18.0.0").await.unwrap(), digest);
+    let config = repository.image_config(digest).await.unwrap();
+    assert_eq!(config.labels["org.opencontainers.image.version"], "18.0.0");
+    let absent = repository.resolve("18.0.1").await.unwrap_err();
+    assert!(matches!(absent, tidegate_outbound::Error::NotFound { .. }), "{absent}");
+}
