@@ -138,6 +138,24 @@ fn a_signature_counts_for_the_image_and_the_key_it_was_made_with() {
 }
 
 #[test]
+fn a_lab_of_ones_own_outlives_outages_of_its_parts() {
+    let lab = Lab::start_fresh().unwrap();
+    let key = lab.cosign_key("key").unwrap();
+    let digest = lab.push_image("app", "1", "content", &[]).unwrap();
+    let image = format!("{}/app@{digest}", lab.registry());
+    lab.sign(&image, &key).unwrap();
+    lab.stop_registry().unwrap();
+    lab.verify(&image, &key).unwrap_err();
+    lab.start_registry().unwrap();
+    lab.verify(&image, &key).unwrap();
+
+    lab.stop_api_server().unwrap();
+    lab.service_account_kubeconfig("default", "default").unwrap_err();
+    lab.start_api_server().unwrap();
+    lab.service_account_kubeconfig("default", "default").unwrap();
+}
+
+#[test]
 fn a_private_repository_takes_pushes_with_its_password_and_survives_an_outage() {
     let lab = lab();
     let url = lab.create_repo("private", Some(("robot", "secret"))).unwrap();

@@ -16,13 +16,15 @@ const GO_FOLDERS: [&str; 4] =
 /// it would compile Kubernetes again on a machine that has the cached program only.
 const GO_VETTED: [&str; 3] = ["tests/lab/labd", "tests/lab/registry", "reconciler/render/worker"];
 
-/// Runs every check; stops at the first that fails.
+/// Runs every check, the quick ones first, and tells of all that failed at the end.
 pub(crate) fn check() -> Result<(), XtaskError> {
-    step("cargo", &["fmt", "--all", "--check"])?;
-    step("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    rules::check()?;
-    deny()?;
-    go()
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let checks: [&dyn Fn() -> Result<(), XtaskError>; 5] =
+        [&|| step("cargo", &["fmt", "--all", "--check"]), &rules::check, &go, &deny, &|| {
+            step("cargo", &clippy)
+        }];
+    let failed: Vec<_> = checks.iter().filter_map(|check| check().err()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(XtaskError::Checks(failed)) }
 }
 
 fn deny() -> Result<(), XtaskError> {
@@ -35,7 +37,7 @@ fn deny() -> Result<(), XtaskError> {
             &["install", "--locked", "--root", &root, &format!("cargo-deny@{CARGO_DENY}")],
         )?;
     }
-    step(&program, &["check", "--config", ".cargo/deny.toml", "bans", "licenses", "sources"])
+    step(&program, &["--config", ".cargo/deny.toml", "check", "bans", "licenses", "sources"])
 }
 
 fn go() -> Result<(), XtaskError> {

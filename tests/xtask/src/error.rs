@@ -16,6 +16,9 @@ pub(crate) enum XtaskError {
     /// Rules of the code base are broken.
     #[error("{} rule(s) broken:\n{}", .0.len(), .0.join("\n"))]
     Rules(Vec<String>),
+    /// Several checks failed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Checks(Vec<XtaskError>),
     /// The lab did not come up.
     #[error(transparent)]
     Lab(#[from] LabError),

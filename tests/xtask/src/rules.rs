@@ -83,6 +83,9 @@ fn dependencies(package: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Xta
         |reason: String| XtaskError::Step { command: format!("cargo tree for {package}"), reason };
     let output = command
         .current_dir(repository_root())
+        // A developer may unify features over the workspace to save builds; the rule is about what a
+        // crate takes by itself. Stable cargo ignores the variable.
+        .env("CARGO_RESOLVER_FEATURE_UNIFICATION", "selected")
         .output()
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
@@ -151,7 +154,13 @@ fn named_tests(table: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::named_tests;
+    use super::{dependencies, named_tests};
+
+    #[test]
+    fn the_tree_shows_what_one_crate_takes_and_not_what_its_neighbours_take() {
+        assert!(dependencies("xtask").unwrap().contains_key("tokio"));
+        assert!(!dependencies("tidegate-ids").unwrap().contains_key("tokio"));
+    }
 
     #[test]
     fn the_coverage_table_names_tests_by_file_and_function() {
