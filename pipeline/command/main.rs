@@ -1,2 +1,72 @@
-//! Tidegate.
-fn main() {}
+//! Tidegate: the engine, and the command line that people use.
+//!
+//! Wiring only. What a command decides or says is in pure modules (`document`, `install`,
+//! `bootstrap`, `board`, `story`, …); here arguments become calls and failures exit codes.
+
+mod bootstrap;
+mod controller;
+mod document;
+mod failure;
+mod install;
+mod lanes;
+mod people;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use tidegate_schemas::SYSTEM_NAMESPACE;
+
+/// Declarative delivery for regulated systems: Git to cluster, gate by gate.
+#[derive(Parser, Debug)]
+#[command(name = "tidegate", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(flatten)]
+    connection: session::Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Install(install::Args),
+    Bootstrap(bootstrap::Args),
+    Controller(controller::Args),
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match start(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tidegate: {failure}");
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn start(line: CommandLine) -> Result<(), Failure> {
+    // More than one provider is compiled in only by mistake, and then nobody chose; we do.
+    let _already_chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from(format!("starting: {error}")))?
+        .block_on(run(line))
+}
+
+async fn run(line: CommandLine) -> Result<(), Failure> {
+    let connection = &line.connection;
+    match line.command {
+        Command::Install(args) => {
+            let system = connection.namespace.as_deref().unwrap_or(SYSTEM_NAMESPACE);
+            let documents = install::documents(system, &args)
+                .map_err(|error| Failure::from(format!("writing the kinds: {error}")))?;
+            session::print(&document::stream(&documents))
+        }
+        Command::Bootstrap(args) => session::print(&bootstrap::run(connection, &args).await?),
+        Command::Controller(args) => controller::run(connection, args).await,
+    }
+}
