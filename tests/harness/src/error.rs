@@ -66,6 +66,14 @@ pub enum LabError {
         /// What the API server or the client said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The reference repository cannot be used as asked.
+    #[error("using the reference repository: {doing}: {reason}")]
+    Reference {
+        /// What was being done.
+        doing: String,
+        /// Why it cannot be.
+        reason: String,
+    },
     /// The description in the environment does not describe a running lab.
     #[error(
         "reading the lab's description from TIDEGATE_LAB: {0}; unset the variable to start a lab"

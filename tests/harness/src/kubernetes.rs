@@ -15,15 +15,20 @@ use crate::error::{LabError, file, run};
 use crate::parts::{self, FAKE_NODE, kubeconfig};
 
 /// Kinds of operators that the reference environment uses, from the operators' own modules.
-const FOREIGN_KINDS: [(&str, &str); 2] = [
+const FOREIGN_KINDS: [(&str, &str); 3] = [
     (
         "github.com/cloudnative-pg/cloudnative-pg@v1.30.0",
         "config/crd/bases/postgresql.cnpg.io_clusters.yaml",
     ),
+    (
+        "github.com/cloudnative-pg/cloudnative-pg@v1.30.0",
+        "config/crd/bases/postgresql.cnpg.io_imagecatalogs.yaml",
+    ),
     ("github.com/traefik/traefik/v3@v3.7.13", "integration/fixtures/k8s/01-traefik-crd.yml"),
 ];
-const FOREIGN_NAMES: [&str; 4] = [
+const FOREIGN_NAMES: [&str; 5] = [
     "clusters.postgresql.cnpg.io",
+    "imagecatalogs.postgresql.cnpg.io",
     "ingressroutes.traefik.io",
     "middlewares.traefik.io",
     "tlsoptions.traefik.io",
@@ -134,7 +139,7 @@ impl Lab {
 }
 
 /// Runs a future on a thread and runtime of its own, so that callers may be in a runtime already.
-fn apart<T: Send>(future: impl Future<Output = Result<T, LabError>> + Send) -> Result<T, LabError> {
+pub(crate) fn apart<T: Send>(future: impl Future<Output = Result<T, LabError>> + Send) -> Result<T, LabError> {
     std::thread::scope(|scope| {
         scope
             .spawn(|| {

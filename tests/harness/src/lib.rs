@@ -8,6 +8,7 @@
 //!
 //! Everything here blocks and can be called from synchronous and asynchronous tests alike.
 
+mod apply;
 mod binaries;
 mod error;
 mod git;
@@ -16,6 +17,7 @@ mod kubernetes;
 mod lab;
 mod parts;
 mod ports;
+pub mod reference;
 mod supervisor;
 
 pub use binaries::{Binaries, cache_root, go_module_folder, repository_root};
@@ -23,6 +25,7 @@ pub use error::LabError;
 pub use images::{CosignKey, Signature};
 pub use lab::{Description, LAB_VARIABLE, Lab};
 pub use parts::eventually;
+pub use reference::{Reference, Shortened, Signing};
 
 #[cfg(test)]
 mod tests;
