@@ -2,14 +2,14 @@
 //!
 //! The table is closed: a kind that it does not name belongs to no lane and is
 //! refused, so that an operator's new kind cannot slip in unjudged. One exception
-//! widens the infra lane: a cache or a database is infrastructure even where it is
-//! a plain Deployment with a Service, and says so by its label
-//! `app.kubernetes.io/component: cache` or `database`.
+//! widens the infra lane: a cache, a database or an ingress proxy is infrastructure
+//! even where it is a plain Deployment with a Service, and says so by its label
+//! `app.kubernetes.io/component: cache`, `database` or `ingress`.
 
 use tidegate_ids::{GroupKind, LaneName};
 use tidegate_manifest::Manifest;
 
-/// The label by which a workload says that it is a cache or a database.
+/// The label by which a workload says that it is a cache, a database or an ingress proxy.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
 /// The lanes that own kinds by default.
@@ -138,7 +138,7 @@ const OWNERS: &[(Lane, &str, &[&str])] = &[
     (Security, "traefik.io", &["TLSOption", "TLSStore"]),
 ];
 
-/// What a cache or a database that is a plain workload consists of.
+/// What a cache, a database or an ingress proxy that is a plain workload consists of.
 const BACKING: &[(&str, &[&str])] = &[
     ("", &["ConfigMap", "Service"]),
     ("apps", &["Deployment", "StatefulSet"]),
@@ -156,7 +156,7 @@ pub fn owner(kind: &GroupKind) -> Option<Lane> {
 }
 
 /// Whether an infra lane may hold objects of this kind that say by their label that
-/// they are a cache or a database.
+/// they are a cache, a database or an ingress proxy.
 pub(crate) fn may_back(kind: &GroupKind) -> bool {
     BACKING.iter().any(|(group, kinds)| *group == kind.group && kinds.contains(&kind.kind.as_str()))
 }
@@ -168,7 +168,7 @@ pub fn may_hold(lane: Lane, manifest: &Manifest) -> bool {
     owner(kind) == Some(lane)
         || (lane == Infra
             && may_back(kind)
-            && matches!(manifest.label(COMPONENT_LABEL), Some("cache" | "database")))
+            && matches!(manifest.label(COMPONENT_LABEL), Some("cache" | "database" | "ingress")))
 }
 
 #[cfg(test)]

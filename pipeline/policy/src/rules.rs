@@ -85,7 +85,7 @@ fn foreign_to_lane(lane: &LaneName, manifest: &Manifest) -> Option<String> {
             "belongs to no lane: deliver it by a Sync of its own, outside of pipelines".to_owned()
         }
         Some(owner) if known == Lane::Infra && may_back(&id.group_kind) => format!(
-            "belongs to the lane {owner}, and this is {lane}: move it there, or, where it is a cache or a database, give it the label {COMPONENT_LABEL}: cache (or database)"
+            "belongs to the lane {owner}, and this is {lane}: move it there, or, where it is a cache, a database or an ingress proxy, give it the label {COMPONENT_LABEL}: cache (or database, or ingress)"
         ),
         Some(owner) => format!(
             "belongs to the lane {owner}, and this is {lane}: move it to the folder of {owner}"
@@ -218,12 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn infra_holds_caches_and_databases_that_say_so() {
+    fn infra_holds_caches_databases_and_proxies_that_say_so() {
         let redis = |component: &str| {
             object("apps/v1", "StatefulSet", "redis", &json!({COMPONENT_LABEL: component}))
         };
         assert!(findings("infra", redis("cache")).is_empty());
         assert!(findings("infra", redis("database")).is_empty());
+        assert!(findings("infra", redis("ingress")).is_empty());
         only("infra", redis("web"), "lane-ownership", "app.kubernetes.io/component: cache");
         let job = object("batch/v1", "Job", "x", &json!({COMPONENT_LABEL: "database"}));
         only("infra", job, "lane-ownership", "belongs to the lane app");
