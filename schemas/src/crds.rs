@@ -1,12 +1,19 @@
 //! The CRDs, made from the types.
+//!
+//! A map whose keys are a type of their own, such as `EnvironmentName`, becomes
+//! `patternProperties` in JSON Schema. Structural schemas forbid that, so it is
+//! turned into `additionalProperties`: the API server then checks the values, and
+//! the type checks the keys when the object is read.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt as _;
 
 /// Every CRD of Tidegate, in the order of the model.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut crds = vec![
         crate::Repository::crd(),
         crate::Sync::crd(),
         crate::Pipeline::crd(),
@@ -17,7 +24,26 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         crate::Release::crd(),
         crate::Promotion::crd(),
         crate::Approval::crd(),
-    ]
+    ];
+    let schemas = crds
+        .iter_mut()
+        .flat_map(|crd| &mut crd.spec.versions)
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    schemas.for_each(make_structural);
+    crds
+}
+
+fn make_structural(schema: &mut JSONSchemaProps) {
+    if let Some(values) = schema.pattern_properties.take().and_then(|mut p| p.pop_first()) {
+        schema.additional_properties = Some(JSONSchemaPropsOrBool::Schema(Box::new(values.1)));
+    }
+    schema.properties.iter_mut().flat_map(|inner| inner.values_mut()).for_each(make_structural);
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        make_structural(values);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        make_structural(items);
+    }
 }
 
 #[cfg(test)]
