@@ -1,1 +1,30 @@
 //! Pipelines, releases and promotions carried out.
+//!
+//! The shell around the pure crates: it gathers facts from the cluster, Git and
+//! registries, asks `policy`, `provenance`, `gates` and `promotion`, carries out
+//! their answers and records them. It decides nothing itself.
+
+mod clock;
+mod commit;
+mod create;
+mod discover;
+mod ending;
+mod engine;
+mod error;
+mod facts;
+mod images;
+mod journal;
+mod keys;
+mod lane;
+mod names;
+mod promote;
+mod publish;
+mod render;
+mod source;
+mod syncs;
+mod trust;
+mod world;
+
+pub use engine::{Options, run};
+pub use error::Error;
+pub use world::PIPELINE_LABEL;

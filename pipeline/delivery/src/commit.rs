@@ -1,0 +1,109 @@
+//! The deploy commit of an admitted change: the kept set of its release, with the
+//! trailers that the Sync demands, signed by the environment's key, on top of what
+//! the Sync last accepted. Everything in it comes from the journal, so that making
+//! it again makes the same commit.
+
+use kube::ResourceExt as _;
+use tidegate_gates::AdmittedChange;
+use tidegate_ids::CommitId;
+use tidegate_release::{DeployTarget, DeployTrailers, ReleaseId, deploy_files, release_set};
+use tidegate_schemas::{PlannedCommit, Promotion, Release};
+use tidegate_source::{Mirror, NewCommit, Push, Tree};
+
+use crate::Error;
+use crate::engine::{Engine, author, whole_seconds};
+use crate::lane::LaneState;
+use crate::world::PipelineKey;
+
+/// What became of a commit.
+pub enum Outcome {
+    /// It is on the branch.
+    Pushed(CommitId),
+    /// The branch moved in between; fetch and decide again.
+    Moved,
+}
+
+/// Makes the commit and pushes it.
+///
+/// # Errors
+/// When the release's sets cannot be read, or Git does not take it.
+pub async fn make(
+    engine: &Engine,
+    key: &PipelineKey,
+    mirror: &Mirror,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+    release: &Release,
+    planned: &PlannedCommit,
+    admitted: &AdmittedChange,
+) -> Result<Outcome, Error> {
+    let environment = &here.environment.name;
+    let content = |e: tidegate_release::Error| Error::Content(e.to_string());
+    let name = release.name_any();
+    let expected = release.spec.rendered.get(environment).map(|r| r.manifests);
+    let expected = expected.ok_or_else(|| Error::Content(format!("release {name} has no content for {environment}")))?;
+    let reference = ReleaseId::from(release.spec.id).reference();
+    let heads = mirror.heads();
+    let kept = heads.get(&reference).ok_or_else(|| {
+        Error::Source(format!(
+            "the sets of release {name} ({reference}) are not in the repository; they come back when the release is made again from its source commit"
+        ))
+    })?;
+    let files = mirror
+        .snapshot(kept)
+        .and_then(|s| s.files(""))
+        .map_err(Error::git(format!("reading the sets of release {name}")))?;
+    let set = release_set(&files, environment, expected).map_err(content)?;
+    let trailers = DeployTrailers {
+        target: DeployTarget {
+            cluster: engine.cluster_uid.clone(),
+            namespace: key.namespace.clone(),
+            pipeline: promotion.spec.pipeline.clone(),
+            environment: environment.clone(),
+            lane: here.lane.name.clone(),
+        },
+        sequence: planned.sequence,
+        promotion: promotion.name_any(),
+        release: name.clone(),
+        change: admitted.change(),
+        manifests: expected,
+        not_after: whole_seconds(planned.not_after),
+    };
+    let commit = mirror
+        .commit(NewCommit {
+            parent: planned.parent.clone(),
+            tree: Tree::Files(deploy_files(&name, &release.spec, environment, &set).map_err(content)?),
+            message: trailers.message(promotion.spec.kind),
+            author: author(),
+            time: whole_seconds(planned.at),
+            key: engine.keys.of(&key.namespace, environment.as_str()).await?,
+        })
+        .await
+        .map_err(Error::git(format!("writing the deploy commit of {}", promotion.name_any())))?;
+    let branch = format!("refs/heads/{}", here.lane.paths.branch);
+    let head = heads.get(&branch).cloned();
+    let pushed = mirror
+        .push(&branch, &commit, head.as_ref())
+        .await
+        .map_err(Error::git(format!("pushing {branch}")))?;
+    match pushed {
+        Push::Done => Ok(Outcome::Pushed(commit)),
+        Push::Moved(Some(now)) if now == commit => Ok(Outcome::Pushed(commit)),
+        Push::Moved(_) => Ok(Outcome::Moved),
+        Push::Refused(why) => Err(Error::Push { reference: branch, why }),
+    }
+}
+
+/// The commit on the branch that this promotion made, if it is there.
+pub async fn find(mirror: &Mirror, branch: &str, promotion: &Promotion) -> Option<CommitId> {
+    let status = promotion.status.as_ref()?;
+    let parent = status.planned.as_ref()?.parent.clone();
+    let heads = mirror.heads();
+    let head = heads.branch(branch).ok()?;
+    let commits = mirror.commits(parent.as_ref(), head, 50).await.ok()?;
+    let name = promotion.name_any();
+    commits.into_iter().find_map(|commit| {
+        let trailers = DeployTrailers::parse(&commit.message).ok()?;
+        (trailers.promotion == name && Some(trailers.change) == status.change).then_some(commit.id)
+    })
+}

@@ -1,0 +1,256 @@
+//! Source and images to releases. One pass looks at the newest commit and the
+//! newest images, and makes of each lane either a Release or a refused candidate
+//! with its reasons. A lane that is refused holds up no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tidegate_ids::{CommitId, LaneName};
+use tidegate_manifest::ImageReference;
+use tidegate_provenance::ImageRef;
+use tidegate_schemas::{
+    Candidate, Effective, Pipeline, PipelineStatus, ReleaseImage, SourceCommit, Verdict, set_condition,
+};
+use tidegate_source::Mirror;
+
+use crate::engine::Engine;
+use crate::images::{Followed, canonical};
+use crate::render::{self, Rendered};
+use crate::world::PipelineKey;
+use crate::{Error, publish, source};
+
+/// How many refused candidates are shown.
+const REFUSED_KEPT: usize = 20;
+
+/// What became of a lane.
+enum LaneOutcome {
+    /// Its release, by name.
+    Release(String),
+    /// It has no content in any environment.
+    Empty,
+    /// It is refused: by which image, and why.
+    Refused(Option<ImageRef>, Vec<String>),
+    /// It cannot be told now.
+    Unknown(String),
+}
+
+/// Everything that one look at a pipeline works with.
+struct Look<'a> {
+    engine: &'a Engine,
+    key: &'a PipelineKey,
+    pipeline: &'a Pipeline,
+    effective: &'a Effective,
+    mirror: &'a Arc<Mirror>,
+    source: &'a SourceCommit,
+    followed: &'a Followed,
+    now: Timestamp,
+}
+
+/// Looks once. `followed` is what the registries said last.
+///
+/// # Errors
+/// When the result cannot be written; it is looked at again.
+pub async fn pass(engine: &Engine, key: &PipelineKey, followed: &Followed, now: Timestamp) -> Result<(), Error> {
+    let Some(pipeline) = engine.world.pipeline(key) else { return Ok(()) };
+    if pipeline.spec.suspend {
+        return Ok(());
+    }
+    let mut status = pipeline.status.clone().unwrap_or_default();
+    let generation = pipeline.metadata.generation;
+    status.observed_generation = generation;
+    let set = |status: &mut PipelineStatus, kind: &str, holds: bool, reason: &str, message: String| {
+        set_condition(&mut status.conditions, kind, holds, reason, message, generation, now);
+    };
+    let images_hold = followed.problems.is_empty();
+    let message = if images_hold { "every followed image was found".to_owned() } else { followed.problems.join("; ") };
+    set(&mut status, "Images", images_hold, if images_hold { "Found" } else { "NotFound" }, message);
+    status.images.clone_from(&followed.chosen);
+    let effective = match engine.world.effective(&pipeline) {
+        Ok(effective) => effective,
+        Err(errors) => {
+            set(&mut status, "Ready", false, "Incomplete", errors.join("; "));
+            return engine.write_pipeline(&pipeline, status).await;
+        }
+    };
+    let read = match source::read(engine, &pipeline, &status, now).await {
+        Ok(read) => read,
+        Err(why) => {
+            set(&mut status, "Source", false, "NotReadable", why.clone());
+            set(&mut status, "Ready", false, "Source", why);
+            return engine.write_pipeline(&pipeline, status).await;
+        }
+    };
+    let at = format!("commit {} of {}", read.commit.commit.short(), pipeline.spec.source.branch);
+    set(&mut status, "Source", true, "Read", at);
+    let look = Look {
+        engine,
+        key,
+        pipeline: &pipeline,
+        effective: &effective,
+        mirror: &read.mirror,
+        source: &read.commit,
+        followed,
+        now,
+    };
+    let outcomes = lanes(&look).await?;
+    record(&mut status, &outcomes, &look);
+    status.commit = Some(read.commit.commit.clone());
+    engine.write_pipeline(&pipeline, status).await
+}
+
+async fn lanes(look: &Look<'_>) -> Result<BTreeMap<LaneName, LaneOutcome>, Error> {
+    let spec = &look.pipeline.spec;
+    let snapshot = look
+        .mirror
+        .snapshot(&look.source.commit)
+        .map_err(Error::git(format!("reading commit {}", look.source.commit.short())))?;
+    let mut rendered = BTreeMap::new();
+    for lane in &spec.lanes {
+        let images = look.followed.of_lane(&spec.images, &lane.name);
+        let sets =
+            render::lane(&look.engine.renderer, &snapshot, look.effective, &lane.name, &images).await;
+        rendered.insert(lane.name.clone(), sets);
+    }
+    let rules = look.engine.rules().await;
+    let mut outcomes = BTreeMap::new();
+    // In the order of requirement, so that a release names what it requires.
+    for lane in publish::in_order(&spec.lanes) {
+        let outcome = one_lane(look, &lane.name, &rendered, &rules, &outcomes).await?;
+        outcomes.insert(lane.name.clone(), outcome);
+    }
+    Ok(outcomes)
+}
+
+async fn one_lane(
+    look: &Look<'_>,
+    lane: &LaneName,
+    all: &BTreeMap<LaneName, Rendered>,
+    rules: &crate::trust::Rules,
+    before: &BTreeMap<LaneName, LaneOutcome>,
+) -> Result<LaneOutcome, Error> {
+    let Some(own) = all.get(lane) else { return Ok(LaneOutcome::Empty) };
+    if !own.faults.is_empty() {
+        let faults = own.faults.clone();
+        return Ok(if own.passing { LaneOutcome::Unknown(faults.join("; ")) } else { LaneOutcome::Refused(None, faults) });
+    }
+    if own.sets.is_empty() {
+        return Ok(LaneOutcome::Empty);
+    }
+    let missing: Vec<_> = look.pipeline.spec.images.iter().filter(|i| i.lane == *lane).filter(|i| {
+        let name = canonical(&i.repository);
+        !look.followed.chosen.iter().any(|c| c.repository == name)
+    }).map(|i| i.repository.clone()).collect();
+    if !missing.is_empty() {
+        return Ok(LaneOutcome::Unknown(format!("no version of {} was found yet; see the condition Images", missing.join(", "))));
+    }
+    let findings = render::findings(lane, all, look.effective);
+    if !findings.is_empty() {
+        let reasons = findings.into_iter().map(|f| f.message).collect();
+        return Ok(LaneOutcome::Refused(None, reasons));
+    }
+    let images = match verified(look, own, rules).await {
+        Ok(images) => images,
+        Err(outcome) => return Ok(outcome),
+    };
+    let requires = look
+        .pipeline
+        .spec
+        .lanes
+        .iter()
+        .filter(|l| l.name == *lane)
+        .flat_map(|l| &l.requires)
+        .filter_map(|required| match before.get(required) {
+            Some(LaneOutcome::Release(name)) => Some((required.clone(), name.clone())),
+            _ => None,
+        })
+        .collect();
+    let draft = publish::Draft { lane, sets: &own.sets, source: look.source, images, requires };
+    publish::release(look.engine, look.key, look.pipeline, look.mirror, draft).await.map(LaneOutcome::Release)
+}
+
+/// Every image of the lane with its verdict, or what became of the lane because of one.
+async fn verified(look: &Look<'_>, own: &Rendered, rules: &crate::trust::Rules) -> Result<Vec<ReleaseImage>, LaneOutcome> {
+    let names: BTreeSet<String> = own.sets.values().flat_map(tidegate_manifest::Set::images).collect();
+    let mut images = Vec::new();
+    for name in names {
+        let Some(image) = image_ref(&name) else { continue };
+        let verdict = look.engine.verdicts.verdict(rules, &image, None, look.now).await;
+        let verdict: Verdict = verdict.map_err(LaneOutcome::Unknown)?;
+        if !verdict.passed {
+            return Err(LaneOutcome::Refused(Some(image), verdict.reasons));
+        }
+        let tag = look.followed.tag(&image.repository, image.digest);
+        images.push(ReleaseImage { repository: image.repository, tag, digest: image.digest, verdict });
+    }
+    images.sort_by(|a, b| (&a.repository, a.digest).cmp(&(&b.repository, b.digest)));
+    Ok(images)
+}
+
+fn image_ref(text: &str) -> Option<ImageRef> {
+    let reference: ImageReference = text.parse().ok()?;
+    Some(ImageRef { repository: reference.repository(), digest: reference.digest? })
+}
+
+fn record(status: &mut PipelineStatus, outcomes: &BTreeMap<LaneName, LaneOutcome>, look: &Look<'_>) {
+    let generation = look.pipeline.metadata.generation;
+    let mut trouble = Vec::new();
+    for (lane, outcome) in outcomes {
+        let (holds, reason, message) = match outcome {
+            LaneOutcome::Release(name) => {
+                status.releases.insert(lane.clone(), name.clone());
+                (true, "Released", name.clone())
+            }
+            LaneOutcome::Empty => (true, "Empty", "no environment has a folder for this lane".to_owned()),
+            LaneOutcome::Unknown(why) => (false, "Unknown", why.clone()),
+            LaneOutcome::Refused(image, reasons) => {
+                refuse(status, lane, image.as_ref(), reasons, look);
+                (false, "Refused", reasons.join("; "))
+            }
+        };
+        if !holds {
+            trouble.push(format!("{lane}: {message}"));
+        }
+        set_condition(&mut status.conditions, &format!("Lane-{lane}"), holds, reason, cut(message), generation, look.now);
+    }
+    let (holds, reason, message) = if trouble.is_empty() {
+        (true, "Released", "every lane has its release".to_owned())
+    } else {
+        (false, "Refused", trouble.join(". "))
+    };
+    set_condition(&mut status.conditions, "Ready", holds, reason, cut(message), generation, look.now);
+}
+
+/// Conditions are capped at 32 KiB by the API server; people need less.
+fn cut(mut message: String) -> String {
+    if message.len() > 4096 {
+        let end = (0..=4096).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+fn refuse(status: &mut PipelineStatus, lane: &LaneName, image: Option<&ImageRef>, reasons: &[String], look: &Look<'_>) {
+    let commit: CommitId = look.source.commit.clone();
+    let name = image.map(ToString::to_string);
+    let known = status
+        .refused
+        .iter()
+        .any(|c| c.lane == *lane && c.commit == commit && c.image == name && c.reasons == reasons);
+    if known {
+        return;
+    }
+    tracing::info!(pipeline = %look.pipeline.name_any(), %lane, reasons = ?reasons, "candidate refused");
+    status.refused.push(Candidate {
+        lane: lane.clone(),
+        commit,
+        tag: image.and_then(|i| look.followed.tag(&i.repository, i.digest)),
+        image: name,
+        reasons: reasons.iter().take(20).cloned().collect(),
+        at: look.now,
+    });
+    let extra = status.refused.len().saturating_sub(REFUSED_KEPT);
+    status.refused.drain(..extra);
+}

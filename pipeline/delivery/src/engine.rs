@@ -1,0 +1,272 @@
+//! The running engine: what every pass works with, and one pair of tasks for each
+//! pipeline: one discovers, one moves promotions on. They are apart so that a
+//! registry that hangs never holds up a rollback.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, PostParams};
+use kube::{Client, ResourceExt as _};
+use tidegate_outbound::Registry;
+use tidegate_render::Renderer;
+use tidegate_schemas::{Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus};
+use tidegate_source::Person;
+use tidegate_sync::Sources;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::images::{Followed, Follower};
+use crate::keys::Keys;
+use crate::trust::{Rules, Verdicts};
+use crate::world::{PipelineKey, Wake, World};
+use crate::{Error, discover, promote};
+
+/// How long to wait after a pass that met an error.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The longest time between two looks at the same thing.
+const AT_MOST: Duration = Duration::from_hours(1);
+
+/// What the engine is started with.
+pub struct Options {
+    /// The engine's own namespace: signing keys and trust keys are there.
+    pub system_namespace: String,
+    /// How often registries are looked at.
+    pub image_interval: Duration,
+}
+
+/// What every pass works with.
+pub struct Engine {
+    /// The API server, as the engine's own account.
+    pub client: Client,
+    /// Everything known of the cluster.
+    pub world: World,
+    /// Repositories.
+    pub sources: Sources,
+    /// The render workers.
+    pub renderer: Arc<Renderer>,
+    /// Verdicts on images.
+    pub verdicts: Verdicts,
+    /// Signing keys.
+    pub keys: Keys,
+    /// The registry client.
+    pub registry: Registry,
+    /// The uid of the namespace `kube-system`.
+    pub cluster_uid: String,
+    image_interval: Duration,
+}
+
+/// Who authors deploy commits.
+#[must_use]
+pub fn author() -> Person {
+    Person { name: "Tidegate".to_owned(), email: "tidegate@tidegate.dev".to_owned() }
+}
+
+/// Runs until the task is dropped.
+///
+/// # Errors
+/// When the cluster cannot be read at the start.
+pub async fn run(
+    client: Client,
+    sources: Sources,
+    renderer: Arc<Renderer>,
+    registry: Registry,
+    options: Options,
+) -> Result<(), Error> {
+    let (wakes, woken) = unbounded_channel();
+    let mut tasks = JoinSet::new();
+    let kube_system: Namespace = Api::all(client.clone())
+        .get("kube-system")
+        .await
+        .map_err(Error::cluster("reading the namespace kube-system"))?;
+    let world = World::start(&client, &wakes, &mut tasks).await;
+    let engine = Arc::new(Engine {
+        verdicts: Verdicts::new(&client, &options.system_namespace, registry.clone()),
+        keys: Keys::new(&client, &options.system_namespace),
+        cluster_uid: kube_system.uid().unwrap_or_default(),
+        image_interval: options.image_interval,
+        client,
+        world,
+        sources: sources.clone(),
+        renderer,
+        registry,
+    });
+    let mut repositories = sources.subscribe();
+    tasks.spawn(async move {
+        // A repository may serve any pipeline: all of them look, which is cheap where nothing moved.
+        loop {
+            use tokio::sync::broadcast::error::RecvError;
+            match repositories.recv().await {
+                Ok(_) | Err(RecvError::Lagged(_)) => {
+                    if wakes.send(Wake::All).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    dispatch(&engine, woken).await;
+    Ok(())
+}
+
+/// The two tasks of a pipeline.
+struct Pair {
+    discover: Arc<Notify>,
+    promote: Arc<Notify>,
+    tasks: JoinSet<()>,
+}
+
+async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
+    let mut pairs: HashMap<PipelineKey, Pair> = HashMap::new();
+    let mut wake = Some(Wake::All);
+    while let Some(current) = wake {
+        let present: Vec<PipelineKey> = engine.world.pipelines.state().iter().map(|p| key_of(p)).collect();
+        for gone in pairs.keys().filter(|k| !present.contains(k)).cloned().collect::<Vec<_>>() {
+            if let Some(mut pair) = pairs.remove(&gone) {
+                pair.tasks.abort_all();
+            }
+        }
+        for key in present {
+            let pair = pairs.entry(key.clone()).or_insert_with(|| start(engine, &key));
+            if current.concerns(&key) {
+                pair.discover.notify_one();
+                pair.promote.notify_one();
+            }
+        }
+        wake = woken.recv().await;
+    }
+}
+
+fn key_of(pipeline: &Pipeline) -> PipelineKey {
+    PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() }
+}
+
+fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Pair {
+    let mut pair = Pair { discover: Arc::default(), promote: Arc::default(), tasks: JoinSet::new() };
+    pair.tasks.spawn(discoverer(engine.clone(), key.clone(), pair.discover.clone()));
+    pair.tasks.spawn(promoter(engine.clone(), key.clone(), pair.promote.clone()));
+    pair
+}
+
+/// Discovers whenever something concerns the pipeline, and looks at registries on their interval.
+async fn discoverer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
+    let mut follower = Follower::new(engine.registry.clone());
+    let mut followed: Option<(Followed, Vec<tidegate_schemas::FollowedImage>)> = None;
+    let mut look_again = clock::now();
+    loop {
+        let now = clock::now();
+        if let Some(pipeline) = engine.world.pipeline(&key) {
+            let images = &pipeline.spec.images;
+            if now >= look_again || followed.as_ref().is_none_or(|(_, of)| of != images) {
+                let held = pipeline.status.as_ref().map(|s| s.images.clone()).unwrap_or_default();
+                followed = Some((follower.look(images, &held).await, images.clone()));
+                look_again = clock::now() + engine.image_interval;
+            }
+        }
+        let mut pause = clock::until(look_again, clock::now());
+        if let Some((followed, _)) = &followed
+            && let Err(error) = discover::pass(&engine, &key, followed, clock::now()).await
+        {
+            note(&key, "discovering", &error);
+            pause = pause.min(AFTER_ERROR);
+        }
+        wait(&notify, pause).await;
+    }
+}
+
+async fn promoter(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
+    loop {
+        let pause = match promote::pass(&engine, &key, clock::now()).await {
+            Ok(Some(next)) => clock::until(next, clock::now()),
+            Ok(None) => AT_MOST,
+            Err(error) => {
+                note(&key, "promoting", &error);
+                AFTER_ERROR
+            }
+        };
+        wait(&notify, pause).await;
+    }
+}
+
+fn note(key: &PipelineKey, doing: &str, error: &Error) {
+    if matches!(error, Error::Conflict { .. }) {
+        tracing::debug!(pipeline = %key, %error, "{doing}: it is read again");
+    } else {
+        tracing::warn!(pipeline = %key, %error, "{doing} met an error; it is tried again");
+    }
+}
+
+async fn wait(notify: &Notify, pause: Duration) {
+    tokio::select! {
+        () = notify.notified() => {}
+        () = tokio::time::sleep(pause.min(AT_MOST)) => {}
+    }
+}
+
+impl Engine {
+    /// The trust policies in force.
+    pub async fn rules(&self) -> Rules {
+        self.verdicts.rules(&self.world.trust.state()).await
+    }
+
+    /// Writes a pipeline's status, if it changed.
+    ///
+    /// # Errors
+    /// When the API server does not take it, or somebody wrote it in between.
+    pub async fn write_pipeline(&self, pipeline: &Pipeline, status: PipelineStatus) -> Result<(), Error> {
+        if pipeline.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let mut changed = pipeline.clone();
+        changed.status = Some(status);
+        let name = pipeline.name_any();
+        let api: Api<Pipeline> = Api::namespaced(self.client.clone(), &pipeline.namespace().unwrap_or_default());
+        api.replace_status(&name, &PostParams::default(), &changed)
+            .await
+            .map_err(Error::cluster(format!("the status of Pipeline {name}")))?;
+        Ok(())
+    }
+
+    /// Writes a promotion's journal. Gives the object as it is then.
+    ///
+    /// # Errors
+    /// When the API server does not take it, or somebody wrote it in between.
+    pub async fn write_promotion(&self, promotion: &Promotion, status: PromotionStatus) -> Result<Promotion, Error> {
+        if promotion.status.as_ref() == Some(&status) {
+            return Ok(promotion.clone());
+        }
+        let mut changed = promotion.clone();
+        changed.status = Some(status);
+        let name = promotion.name_any();
+        let api: Api<Promotion> = Api::namespaced(self.client.clone(), &promotion.namespace().unwrap_or_default());
+        api.replace_status(&name, &PostParams::default(), &changed)
+            .await
+            .map_err(Error::cluster(format!("the journal of Promotion {name}")))
+    }
+
+    /// Writes a release's status.
+    ///
+    /// # Errors
+    /// When the API server does not take it, or somebody wrote it in between.
+    pub async fn write_release(&self, release: &Release, status: ReleaseStatus) -> Result<(), Error> {
+        let mut changed = release.clone();
+        changed.status = Some(status);
+        let name = release.name_any();
+        let api: Api<Release> = Api::namespaced(self.client.clone(), &release.namespace().unwrap_or_default());
+        api.replace_status(&name, &PostParams::default(), &changed)
+            .await
+            .map_err(Error::cluster(format!("the status of Release {name}")))?;
+        Ok(())
+    }
+}
+
+/// Now, in whole seconds: Git keeps no more.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

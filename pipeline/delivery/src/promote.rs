@@ -1,0 +1,303 @@
+//! Moving promotions on: gather facts, ask the pure machine, carry out its answer,
+//! record it. The journal is written before each effect that it announces and
+//! after each that it records; every step starts by looking whether it was done.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tidegate_gates::{Decision, decide};
+use tidegate_ids::{EnvironmentName, LaneName};
+use tidegate_promotion::{Live, Step, next, wanted};
+use tidegate_schemas::{
+    Effective, Kind, Phase, Pipeline, Promotion, PromotionStatus, WatchReport,
+};
+use tidegate_source::Mirror;
+
+use crate::engine::Engine;
+use crate::facts::{self, Known, Sight};
+use crate::journal::{self, Recent};
+use crate::lane::{LaneState, Lanes, phase};
+use crate::world::PipelineKey;
+use crate::{Error, clock, commit, create, ending, syncs};
+
+/// How many steps one promotion takes in one pass: more than the machine has phases.
+const STEPS: usize = 12;
+/// How long a fetch may take that a moved branch asks for.
+const FETCH: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// One pass over every promotion of a pipeline. Gives the time of the next one.
+///
+/// # Errors
+/// When something cannot be read or written now. What was done before stays done.
+pub async fn pass(engine: &Engine, key: &PipelineKey, recent: &mut Recent) -> Result<Option<Timestamp>, Error> {
+    let Some(pipeline) = engine.world.pipeline(key) else { return Ok(None) };
+    // What is missing is said in the pipeline's condition by discovery.
+    let Ok(effective) = engine.world.effective(&pipeline) else { return Ok(None) };
+    syncs::keep(engine, key, &pipeline, &effective).await?;
+    let source = engine
+        .sources
+        .resolve(&key.namespace, &pipeline.spec.source.repository)
+        .map_err(|e| Error::Source(e.to_string()))?;
+    let mirror = source.mirror.clone();
+    create::wanted_promotions(engine, key, &pipeline, &effective, &mirror, recent).await?;
+    let mut again = None;
+    let mut trouble = None;
+    for (environment, lane, name) in open(engine, key, recent) {
+        let moved = Moving { engine, key, pipeline: &pipeline, effective: &effective, mirror: &mirror };
+        match moved.advance(recent, &environment, &lane, &name).await {
+            Ok(until) => again = earliest(again, until),
+            Err(error) => {
+                moved.note(recent, &name, &error).await;
+                trouble = Some(error);
+            }
+        }
+    }
+    match trouble {
+        Some(error) => Err(error),
+        None => Ok(again),
+    }
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Every promotion that can still move or still earns: those not ended, and those that hold a lane.
+fn open(engine: &Engine, key: &PipelineKey, recent: &Recent) -> Vec<(EnvironmentName, LaneName, String)> {
+    recent
+        .promotions(engine, key)
+        .into_iter()
+        .filter(|p| !phase(p).is_final() || journal::earns(p))
+        .map(|p| (p.spec.environment.clone(), p.spec.lane.clone(), p.name_any()))
+        .collect()
+}
+
+/// Every lane of every environment as it is now.
+pub fn lanes<'a>(
+    engine: &Engine,
+    key: &PipelineKey,
+    effective: &'a Effective,
+    mirror: &Mirror,
+    promotions: &[Promotion],
+) -> Lanes<'a> {
+    let mut lanes = HashMap::new();
+    for environment in &effective.environments {
+        for lane in &environment.lanes {
+            let own = promotions
+                .iter()
+                .filter(|p| p.spec.environment == environment.name && p.spec.lane == lane.name)
+                .cloned()
+                .collect();
+            let sync = engine.world.sync(&key.namespace, &lane.paths.sync);
+            let state = LaneState::new(environment, lane, sync, mirror, own);
+            lanes.insert((environment.name.clone(), lane.name.clone()), state);
+        }
+    }
+    lanes
+}
+
+struct Moving<'a> {
+    engine: &'a Engine,
+    key: &'a PipelineKey,
+    pipeline: &'a Arc<Pipeline>,
+    effective: &'a Effective,
+    mirror: &'a Arc<Mirror>,
+}
+
+impl Moving<'_> {
+    /// Steps one promotion until it waits.
+    async fn advance(
+        &self,
+        recent: &mut Recent,
+        environment: &EnvironmentName,
+        lane: &LaneName,
+        name: &str,
+    ) -> Result<Option<Timestamp>, Error> {
+        for _ in 0..STEPS {
+            let now = clock::now();
+            let promotions = recent.promotions(self.engine, self.key);
+            let lanes = lanes(self.engine, self.key, self.effective, self.mirror, &promotions);
+            let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
+                return Ok(None);
+            };
+            let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else { return Ok(None) };
+            let mut status = promotion.status.clone().unwrap_or_default();
+            journal::record_health(&mut status, here, now);
+            if status.phase.is_final() {
+                recent.write(self.engine, promotion, status).await?;
+                return Ok(None);
+            }
+            let (known, decision) = self.decision(&lanes, here, promotion, now).await?;
+            if let Some((known, decision)) = known.as_ref().zip(decision.as_ref()) {
+                journal::record_decision(&mut status, known, decision, here, now)?;
+            }
+            let ours = commit::find(self.mirror, &here.lane.paths.branch, promotion).await;
+            let live = Live {
+                decision: decision.as_ref(),
+                newer: newer(here, promotion),
+                branch: here.branch(ours),
+                sync: here.view(),
+                watch: here.lane.watch.clone(),
+                deadline: here.lane.deadline,
+            };
+            let step = next(&status, &live, now);
+            tracing::debug!(promotion = name, phase = %status.phase, ?step, "step");
+            let waits = match &step {
+                Step::Wait { until, .. } => Some(*until),
+                _ => None,
+            };
+            self.carry_out(recent, &lanes, here, promotion, status, step, decision.as_ref(), now).await?;
+            if let Some(until) = waits {
+                return Ok(until);
+            }
+        }
+        Ok(Some(clock::now()))
+    }
+
+    async fn decision(
+        &self,
+        lanes: &Lanes<'_>,
+        here: &LaneState<'_>,
+        promotion: &Promotion,
+        now: Timestamp,
+    ) -> Result<(Option<Known>, Option<Decision>), Error> {
+        if !matches!(phase(promotion), Phase::Waiting | Phase::Admitted) {
+            return Ok((None, None));
+        }
+        let Some(release) = self.engine.world.release(&self.key.namespace, &promotion.spec.release) else {
+            return Err(Error::Content(format!(
+                "there is no Release {} in namespace {}; see `tidegate get releases`",
+                promotion.spec.release, self.key.namespace
+            )));
+        };
+        let (rules, people) = (self.engine.rules().await, self.engine.world.people());
+        let sight = Sight {
+            engine: self.engine,
+            key: self.key,
+            lanes,
+            order: &self.pipeline.spec.environments,
+            mirror: self.mirror,
+            rules: &rules,
+            people: &people,
+            now,
+        };
+        let known = facts::gather(&sight, here, promotion, &release).await?;
+        let decision = decide(&known.facts, &known.policy, &people, now);
+        Ok((Some(known), Some(decision)))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "everything that one step was decided on")]
+    async fn carry_out(
+        &self,
+        recent: &mut Recent,
+        lanes: &Lanes<'_>,
+        here: &LaneState<'_>,
+        promotion: &Promotion,
+        mut status: PromotionStatus,
+        step: Step,
+        decision: Option<&Decision>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        match step {
+            Step::Wait { message, .. } => {
+                if let Some(watch) = &mut status.watch {
+                    watch.message.clone_from(&message);
+                }
+                status.message = message;
+            }
+            Step::Admit(planned) => {
+                let why = decision.map_or_else(String::new, Decision::sentence);
+                status.planned = Some(planned);
+                journal::enter(&mut status, Phase::Admitted, why, now);
+            }
+            Step::Commit(planned) => {
+                let Some(commit) = self.commit(here, promotion, &planned, decision).await? else {
+                    return Ok(());
+                };
+                journal::committed(&mut status, commit, &here.lane.paths.branch, now);
+            }
+            Step::Committed(commit) => journal::committed(&mut status, commit, &here.lane.paths.branch, now),
+            Step::Readmit(why) => {
+                status.planned = None;
+                journal::enter(&mut status, Phase::Waiting, why, now);
+            }
+            Step::Applied(why) => {
+                status.applied_at = Some(now);
+                journal::enter(&mut status, Phase::Applied, why, now);
+            }
+            Step::Watch(until) => {
+                let length = here.lane.watch.length;
+                let message = format!("watched for {length}");
+                status.watch = Some(WatchReport { until, message: message.clone() });
+                journal::enter(&mut status, Phase::Watching, message, now);
+            }
+            Step::End { phase, reason } => {
+                let reason = ending::effects(self.engine, self.key, recent, lanes, here, promotion, self.mirror, phase, reason, now).await?;
+                status.ended_at = Some(now);
+                status.known_good = phase == Phase::Succeeded;
+                journal::enter(&mut status, phase, reason, now);
+            }
+        }
+        recent.write(self.engine, promotion, status).await
+    }
+
+    /// The commit, or nothing where the branch moved and was fetched again.
+    async fn commit(
+        &self,
+        here: &LaneState<'_>,
+        promotion: &Promotion,
+        planned: &tidegate_schemas::PlannedCommit,
+        decision: Option<&Decision>,
+    ) -> Result<Option<tidegate_ids::CommitId>, Error> {
+        let admitted = decision.and_then(Decision::admitted);
+        let release = self.engine.world.release(&self.key.namespace, &promotion.spec.release);
+        let (Some(admitted), Some(release)) = (admitted, release) else { return Ok(None) };
+        let made =
+            commit::make(self.engine, self.key, self.mirror, here, promotion, &release, planned, admitted).await?;
+        self.engine.sources.nudge(&self.key.namespace, &self.pipeline.spec.source.repository);
+        match made {
+            commit::Outcome::Pushed(commit) => Ok(Some(commit)),
+            commit::Outcome::Moved => {
+                self.mirror.fetch(FETCH).await.map_err(Error::git("fetching after the branch moved"))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says in the promotion what keeps it, without losing what it was.
+    async fn note(&self, recent: &mut Recent, name: &str, error: &Error) {
+        if matches!(error, Error::Conflict { .. }) {
+            return;
+        }
+        let promotions = recent.promotions(self.engine, self.key);
+        let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else { return };
+        let mut status = promotion.status.clone().unwrap_or_default();
+        status.message = error.to_string();
+        if let Err(error) = recent.write(self.engine, promotion, status).await {
+            tracing::debug!(promotion = name, %error, "its message could not be written");
+        }
+    }
+}
+
+/// A promotion of a newer release into the same lane, created after this one.
+fn newer(here: &LaneState<'_>, promotion: &Promotion) -> Option<String> {
+    if promotion.spec.kind == Kind::Rollback {
+        return None;
+    }
+    let place = here.promotions.iter().position(|p| p.name_any() == promotion.name_any())?;
+    here.promotions[place + 1..]
+        .iter()
+        .find(|p| {
+            p.spec.kind == Kind::Promote
+                && p.spec.release != promotion.spec.release
+                && !matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied | Phase::Superseded)
+        })
+        .map(ResourceExt::name_any)
+}
+
+pub(crate) use wanted as wanted_rule;

@@ -1,0 +1,125 @@
+//! From a source commit to rendered, pinned sets of one lane, with what is wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidegate_ids::{Digest, EnvironmentName, LaneName};
+use tidegate_manifest::{Manifest, Set};
+use tidegate_render::{Entry, Files, Kind, RenderError, Renderer};
+use tidegate_schemas::{Effective, EffectiveLane, Finding};
+use tidegate_source::Snapshot;
+
+/// The sets of one lane, by environment; an environment without a folder has none.
+pub type LaneSets = BTreeMap<EnvironmentName, Set>;
+
+/// One lane as it came out of the source.
+pub struct Rendered {
+    /// Its sets.
+    pub sets: LaneSets,
+    /// What cannot be rendered or read, one sentence each.
+    pub faults: Vec<String>,
+    /// Whether a fault is the engine's and may pass, so that the candidate is not to blame.
+    pub passing: bool,
+}
+
+/// A snapshot as the renderer reads it.
+struct Tree(Snapshot);
+
+impl Files for Tree {
+    fn entry(&self, path: &str) -> Result<Entry, String> {
+        match self.0.entry(path).map_err(|e| e.to_string())? {
+            tidegate_source::Entry::File(bytes) => Ok(Entry::File(bytes)),
+            tidegate_source::Entry::Directory(names) => Ok(Entry::Directory(names)),
+            _ => Ok(Entry::Missing),
+        }
+    }
+}
+
+/// Renders one lane for every environment.
+pub async fn lane(
+    renderer: &Renderer,
+    snapshot: &Snapshot,
+    effective: &Effective,
+    lane: &LaneName,
+    images: &BTreeMap<String, Digest>,
+) -> Rendered {
+    let mut rendered = Rendered { sets: BTreeMap::new(), faults: Vec::new(), passing: false };
+    for environment in &effective.environments {
+        let Some(rules) = environment.lane(lane) else { continue };
+        match one(renderer, snapshot, rules, &environment.target, images).await {
+            Ok(Some(set)) => {
+                rendered.sets.insert(environment.name.clone(), set);
+            }
+            Ok(None) => {}
+            Err((fault, passing)) => {
+                rendered.faults.push(format!("{}: {fault}", environment.name));
+                rendered.passing |= passing;
+            }
+        }
+    }
+    rendered
+}
+
+async fn one(
+    renderer: &Renderer,
+    snapshot: &Snapshot,
+    lane: &EffectiveLane,
+    target: &str,
+    images: &BTreeMap<String, Digest>,
+) -> Result<Option<Set>, (String, bool)> {
+    let folder = &lane.paths.folder;
+    let tree: Arc<dyn Files> = Arc::new(Tree(snapshot.clone()));
+    let probe = tree.clone();
+    let path = folder.clone();
+    let there = tokio::task::spawn_blocking(move || probe.entry(&path))
+        .await
+        .map_err(|e| (e.to_string(), true))?
+        .map_err(|e| (e, true))?;
+    match there {
+        Entry::Directory(_) => {}
+        Entry::Missing => return Ok(None),
+        Entry::File(_) => return Err((format!("{folder} is a file; a lane is a folder"), false)),
+    }
+    let rendered = renderer
+        .render(tree, folder, Kind::Auto)
+        .await
+        .map_err(|e: RenderError| (e.to_string(), !e.is_refusal()))?;
+    set(rendered.objects, folder, target, images).map(Some).map_err(|e| (e, false))
+}
+
+/// Objects to a set: placed in the target namespace, every followed image by digest.
+fn set(
+    objects: Vec<serde_json::Value>,
+    folder: &str,
+    target: &str,
+    images: &BTreeMap<String, Digest>,
+) -> Result<Set, String> {
+    let mut manifests = Vec::with_capacity(objects.len());
+    for object in objects {
+        let mut manifest = Manifest::from_value(object, folder).map_err(|e| e.to_string())?;
+        manifest.scope_to(target, |_| None).map_err(|e| e.to_string())?;
+        manifests.push(manifest);
+    }
+    let mut set = Set::from_manifests(manifests).map_err(|e| e.to_string())?;
+    // What stays without a digest is a policy finding, named there with its way out.
+    set.pin(images).map_err(|e| e.to_string())?;
+    Ok(set)
+}
+
+/// What policy finds in one lane's sets, beside the other lanes' sets of the same environments.
+#[must_use]
+pub fn findings(lane: &LaneName, all: &BTreeMap<LaneName, Rendered>, effective: &Effective) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let Some(own) = all.get(lane) else { return found };
+    for (environment, set) in &own.sets {
+        let target = effective.environment(environment).map_or("", |e| e.target.as_str());
+        let others: Vec<(&LaneName, &Set)> = all
+            .iter()
+            .filter(|(name, _)| *name != lane)
+            .filter_map(|(name, rendered)| Some((name, rendered.sets.get(environment)?)))
+            .collect();
+        found.extend(tidegate_policy::check(lane, target, set, &others));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
