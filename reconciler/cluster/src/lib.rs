@@ -23,7 +23,6 @@ pub use discovery::Resource;
 pub use error::Error;
 pub use events::{Announcer, Severity};
 pub use kube;
-pub use objects::PART_OF;
 pub use observed::{Fingerprint, Observed};
 pub use secrets::SecretData;
 pub use status::{Written, replace_status};

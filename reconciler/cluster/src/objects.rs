@@ -15,9 +15,6 @@ use tidegate_schemas::FIELD_MANAGER;
 use crate::discovery::collection;
 use crate::{Deployer, Error};
 
-/// The label that says to which set an object belongs (KEP-3659).
-pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
-
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Deployer {

@@ -14,10 +14,11 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tidegate_ids::{GroupKind, ObjectId};
+use tidegate_plan::PART_OF;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::{Cluster, Deployer, Error, Fingerprint, Observed, PART_OF};
+use crate::{Cluster, Deployer, Error, Fingerprint, Observed};
 
 /// A kind, and the namespace where it is not watched everywhere.
 type Key = (GroupKind, Option<String>);
