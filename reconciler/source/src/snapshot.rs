@@ -21,7 +21,7 @@ const LINK: i32 = 0o120_000;
 pub enum Entry {
     /// A file, with its content.
     File(Vec<u8>),
-    /// A folder, with the names in it.
+    /// A folder, with the names in it; those of folders end with a slash.
     Directory(Vec<String>),
     /// A symbolic link: never followed.
     Symlink,
@@ -80,9 +80,11 @@ impl Snapshot {
             Some(Found::File(id)) => Ok(Entry::File(self.blob(&mirror, id, path)?)),
             Some(Found::Tree(id)) => {
                 let tree = self.tree(&mirror, id)?;
-                let listed =
-                    tree.iter().map(|entry| plain_name(&entry, path)).collect::<Result<_, _>>()?;
-                Ok(Entry::Directory(listed))
+                let listed = tree.iter().map(|entry| {
+                    let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
+                    Ok(plain_name(&entry, path)? + slash)
+                });
+                Ok(Entry::Directory(listed.collect::<Result<_, Error>>()?))
             }
         }
     }

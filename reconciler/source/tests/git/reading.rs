@@ -22,8 +22,8 @@ async fn a_snapshot_reads_files_folders_and_tree_ids() {
     let file = Entry::File(b"kind: Deployment\n".to_vec());
     let folder = |names: &[&str]| Entry::Directory(names.iter().map(|n| (*n).to_owned()).collect());
     let cases = [
-        ("", folder(&["README.md", "apps"])),
-        ("./apps/", folder(&["copy", "shop"])),
+        ("", folder(&["README.md", "apps/"])),
+        ("./apps/", folder(&["copy/", "shop/"])),
         ("apps/shop/deployment.yaml", file),
         ("apps/shop/service.yaml", Entry::Missing),
         ("README.md/deeper", Entry::Missing),
