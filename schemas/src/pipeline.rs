@@ -50,7 +50,7 @@ pub struct PipelineSpec {
     pub environments: Vec<EnvironmentName>,
     /// The lanes.
     #[serde(default = "security_infra_app")]
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 8))]
     pub lanes: Vec<LaneSpec>,
     /// Where a lane of an environment is in the repository; `{pipeline}`, `{environment}` and
     /// `{lane}` stand for the names.
@@ -113,7 +113,7 @@ pub struct LaneSpec {
     pub name: LaneName,
     /// Lanes whose content of the same source must be in an environment first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 8))]
     pub requires: Vec<LaneName>,
 }
 

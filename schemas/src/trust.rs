@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct TrustPolicySpec {
     /// Canonical image names (registry and repository); a trailing `/*` stands for everything below.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255)))]
     #[x_kube(validation = ("self.all(i, i.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*(/[*])?$'))", "an image name is registry/repository in lower case, or registry/path/* for everything below"))]
     pub images: Vec<String>,
     /// Requirements; every one must be satisfied.
