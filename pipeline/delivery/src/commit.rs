@@ -6,7 +6,8 @@
 use kube::ResourceExt as _;
 use tidegate_gates::AdmittedChange;
 use tidegate_ids::CommitId;
-use tidegate_release::{DeployTarget, DeployTrailers, ReleaseId, deploy_files, release_set};
+use tidegate_release::ReleaseId;
+use tidegate_release::deploy::{DeployTarget, DeployTrailers, deploy_files, release_set};
 use tidegate_schemas::{PlannedCommit, Promotion, Release};
 use tidegate_source::{Mirror, NewCommit, Push, Tree};
 
@@ -41,7 +42,9 @@ pub async fn make(
     let content = |e: tidegate_release::Error| Error::Content(e.to_string());
     let name = release.name_any();
     let expected = release.spec.rendered.get(environment).map(|r| r.manifests);
-    let expected = expected.ok_or_else(|| Error::Content(format!("release {name} has no content for {environment}")))?;
+    let expected = expected.ok_or_else(|| {
+        Error::Content(format!("release {name} has no content for {environment}"))
+    })?;
     let reference = ReleaseId::from(release.spec.id).reference();
     let heads = mirror.heads();
     let kept = heads.get(&reference).ok_or_else(|| {
@@ -72,7 +75,9 @@ pub async fn make(
     let commit = mirror
         .commit(NewCommit {
             parent: planned.parent.clone(),
-            tree: Tree::Files(deploy_files(&name, &release.spec, environment, &set).map_err(content)?),
+            tree: Tree::Files(
+                deploy_files(&name, &release.spec, environment, &set).map_err(content)?,
+            ),
             message: trailers.message(promotion.spec.kind),
             author: author(),
             time: whole_seconds(planned.at),

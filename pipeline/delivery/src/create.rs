@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{Digest, EnvironmentName, LaneName};
+use tidegate_promotion::wanted;
 use tidegate_schemas::{Effective, Kind, Pipeline, Promotion, PromotionSpec};
 use tidegate_source::Mirror;
 
 use crate::engine::Engine;
 use crate::journal::Recent;
 use crate::lane::LaneState;
-use crate::promote::{lanes, wanted_rule};
+use crate::promote::lanes;
 use crate::world::{PIPELINE_LABEL, PipelineKey};
 use crate::{Error, names};
 
@@ -36,18 +37,25 @@ pub async fn wanted_promotions(
         let Some(release) = engine.world.release(&key.namespace, name) else { continue };
         for (place, environment) in effective.environments.iter().enumerate() {
             let promotions = recent.promotions(engine, key);
-            let lanes = lanes(engine, key, effective, mirror, &promotions);
+            let lanes = lanes(engine, key, effective, mirror, &promotions)?;
             let Some(here) = lanes.get(&(environment.name.clone(), lane.clone())) else { continue };
             let holds = |e: &EnvironmentName| -> Option<Digest> {
-                lanes.get(&(e.clone(), lane.clone()))?.holding.as_ref().map(|h| h.trailers.manifests)
+                lanes
+                    .get(&(e.clone(), lane.clone()))?
+                    .holding
+                    .as_ref()
+                    .map(|h| h.trailers.manifests)
             };
-            let earlier: Vec<_> = effective.environments[..place].iter().map(|e| e.name.clone()).collect();
+            let earlier: Vec<_> =
+                effective.environments[..place].iter().map(|e| e.name.clone()).collect();
             // One that was just created has no journal yet: it is on its way all the same.
-            let created = here.promotions.iter().any(|p| p.status.is_none() && p.spec.release == *name);
+            let created =
+                here.promotions.iter().any(|p| p.status.is_none() && p.spec.release == *name);
             if created || environment.suspended {
                 continue;
             }
-            let wanted = wanted_rule(&release, &environment.name, here.lane, &here.content(), &holds, &earlier);
+            let wanted =
+                wanted(&release, &environment.name, here.lane, &here.content(), &holds, &earlier);
             if let Some(wanted) = wanted {
                 let spec = spec(key, &environment.name, lane, wanted.release, Kind::Promote, None)?;
                 create(engine, key, here, spec, None, &promotions, recent).await?;
@@ -69,7 +77,8 @@ pub fn spec(
     kind: Kind,
     reason: Option<String>,
 ) -> Result<PromotionSpec, Error> {
-    let pipeline = key.name.parse().map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
+    let pipeline =
+        key.name.parse().map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
     Ok(PromotionSpec {
         pipeline,
         environment: environment.clone(),
@@ -102,7 +111,11 @@ pub async fn create(
     ]);
     labels.extend(because.map(|b| (BECAUSE_LABEL.to_owned(), b.to_owned())));
     let promotion = Promotion {
-        metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
         spec,
         status: None,
     };

@@ -11,7 +11,8 @@ use tidegate_ids::{CommitId, LaneName};
 use tidegate_manifest::ImageReference;
 use tidegate_provenance::ImageRef;
 use tidegate_schemas::{
-    Candidate, Effective, Pipeline, PipelineStatus, ReleaseImage, SourceCommit, Verdict, set_condition,
+    Candidate, Effective, Pipeline, PipelineStatus, ReleaseImage, SourceCommit, Verdict,
+    set_condition,
 };
 use tidegate_source::Mirror;
 
@@ -48,30 +49,82 @@ struct Look<'a> {
     now: Timestamp,
 }
 
-/// Looks once. `followed` is what the registries said last.
+/// Everything that the outcome of a look depends on.
+#[derive(PartialEq)]
+pub struct Inputs {
+    generation: Option<i64>,
+    head: Option<CommitId>,
+    followed: Followed,
+    effective: Result<Effective, Vec<String>>,
+    /// Names and versions of trust policies and rosters.
+    rules: Vec<(String, Option<String>)>,
+}
+
+impl Inputs {
+    /// As they are now.
+    #[must_use]
+    pub fn now(engine: &Engine, key: &PipelineKey, followed: &Followed) -> Option<Self> {
+        let pipeline = engine.world.pipeline(key)?;
+        let source = engine.sources.resolve(&key.namespace, &pipeline.spec.source.repository);
+        let branch = &pipeline.spec.source.branch;
+        let head = source.ok().and_then(|s| s.mirror.heads().branch(branch).ok().cloned());
+        let world = &engine.world;
+        let mut rules: Vec<_> =
+            world.trust.state().iter().map(|t| (t.name_any(), t.resource_version())).collect();
+        rules.extend(world.rosters.state().iter().map(|r| (r.name_any(), r.resource_version())));
+        rules.sort();
+        Some(Self {
+            generation: pipeline.metadata.generation,
+            head,
+            followed: followed.clone(),
+            effective: engine.world.effective(&pipeline),
+            rules,
+        })
+    }
+}
+
+/// Looks once. `followed` is what the registries said last. Gives whether the outcome stands as long
+/// as its inputs do: an image that nobody has signed yet, or a registry that does not answer, may
+/// change it.
 ///
 /// # Errors
 /// When the result cannot be written; it is looked at again.
-pub async fn pass(engine: &Engine, key: &PipelineKey, followed: &Followed, now: Timestamp) -> Result<(), Error> {
-    let Some(pipeline) = engine.world.pipeline(key) else { return Ok(()) };
+pub async fn pass(
+    engine: &Engine,
+    key: &PipelineKey,
+    followed: &Followed,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(pipeline) = engine.world.pipeline(key) else { return Ok(true) };
     if pipeline.spec.suspend {
-        return Ok(());
+        return Ok(true);
     }
     let mut status = pipeline.status.clone().unwrap_or_default();
     let generation = pipeline.metadata.generation;
     status.observed_generation = generation;
-    let set = |status: &mut PipelineStatus, kind: &str, holds: bool, reason: &str, message: String| {
-        set_condition(&mut status.conditions, kind, holds, reason, message, generation, now);
-    };
+    let set =
+        |status: &mut PipelineStatus, kind: &str, holds: bool, reason: &str, message: String| {
+            set_condition(&mut status.conditions, kind, holds, reason, message, generation, now);
+        };
     let images_hold = followed.problems.is_empty();
-    let message = if images_hold { "every followed image was found".to_owned() } else { followed.problems.join("; ") };
-    set(&mut status, "Images", images_hold, if images_hold { "Found" } else { "NotFound" }, message);
+    let message = if images_hold {
+        "every followed image was found".to_owned()
+    } else {
+        followed.problems.join("; ")
+    };
+    set(
+        &mut status,
+        "Images",
+        images_hold,
+        if images_hold { "Found" } else { "NotFound" },
+        message,
+    );
     status.images.clone_from(&followed.chosen);
     let effective = match engine.world.effective(&pipeline) {
         Ok(effective) => effective,
         Err(errors) => {
             set(&mut status, "Ready", false, "Incomplete", errors.join("; "));
-            return engine.write_pipeline(&pipeline, status).await;
+            return engine.write_pipeline(&pipeline, status).await.map(|()| true);
         }
     };
     let read = match source::read(engine, &pipeline, &status, now).await {
@@ -79,7 +132,7 @@ pub async fn pass(engine: &Engine, key: &PipelineKey, followed: &Followed, now: 
         Err(why) => {
             set(&mut status, "Source", false, "NotReadable", why.clone());
             set(&mut status, "Ready", false, "Source", why);
-            return engine.write_pipeline(&pipeline, status).await;
+            return engine.write_pipeline(&pipeline, status).await.map(|()| false);
         }
     };
     let at = format!("commit {} of {}", read.commit.commit.short(), pipeline.spec.source.branch);
@@ -97,7 +150,10 @@ pub async fn pass(engine: &Engine, key: &PipelineKey, followed: &Followed, now: 
     let outcomes = lanes(&look).await?;
     record(&mut status, &outcomes, &look);
     status.commit = Some(read.commit.commit.clone());
-    engine.write_pipeline(&pipeline, status).await
+    let settled = outcomes
+        .values()
+        .all(|o| !matches!(o, LaneOutcome::Unknown(_) | LaneOutcome::Refused(Some(_), _)));
+    engine.write_pipeline(&pipeline, status).await.map(|()| settled)
 }
 
 async fn lanes(look: &Look<'_>) -> Result<BTreeMap<LaneName, LaneOutcome>, Error> {
@@ -110,7 +166,8 @@ async fn lanes(look: &Look<'_>) -> Result<BTreeMap<LaneName, LaneOutcome>, Error
     for lane in &spec.lanes {
         let images = look.followed.of_lane(&spec.images, &lane.name);
         let sets =
-            render::lane(&look.engine.renderer, &snapshot, look.effective, &lane.name, &images).await;
+            render::lane(&look.engine.renderer, &snapshot, look.effective, &lane.name, &images)
+                .await;
         rendered.insert(lane.name.clone(), sets);
     }
     let rules = look.engine.rules().await;
@@ -133,17 +190,32 @@ async fn one_lane(
     let Some(own) = all.get(lane) else { return Ok(LaneOutcome::Empty) };
     if !own.faults.is_empty() {
         let faults = own.faults.clone();
-        return Ok(if own.passing { LaneOutcome::Unknown(faults.join("; ")) } else { LaneOutcome::Refused(None, faults) });
+        return Ok(if own.passing {
+            LaneOutcome::Unknown(faults.join("; "))
+        } else {
+            LaneOutcome::Refused(None, faults)
+        });
     }
     if own.sets.is_empty() {
         return Ok(LaneOutcome::Empty);
     }
-    let missing: Vec<_> = look.pipeline.spec.images.iter().filter(|i| i.lane == *lane).filter(|i| {
-        let name = canonical(&i.repository);
-        !look.followed.chosen.iter().any(|c| c.repository == name)
-    }).map(|i| i.repository.clone()).collect();
+    let missing: Vec<_> = look
+        .pipeline
+        .spec
+        .images
+        .iter()
+        .filter(|i| i.lane == *lane)
+        .filter(|i| {
+            let name = canonical(&i.repository);
+            !look.followed.chosen.iter().any(|c| c.repository == name)
+        })
+        .map(|i| i.repository.clone())
+        .collect();
     if !missing.is_empty() {
-        return Ok(LaneOutcome::Unknown(format!("no version of {} was found yet; see the condition Images", missing.join(", "))));
+        return Ok(LaneOutcome::Unknown(format!(
+            "no version of {} was found yet; see the condition Images",
+            missing.join(", ")
+        )));
     }
     let findings = render::findings(lane, all, look.effective);
     if !findings.is_empty() {
@@ -167,12 +239,19 @@ async fn one_lane(
         })
         .collect();
     let draft = publish::Draft { lane, sets: &own.sets, source: look.source, images, requires };
-    publish::release(look.engine, look.key, look.pipeline, look.mirror, draft).await.map(LaneOutcome::Release)
+    publish::release(look.engine, look.key, look.pipeline, look.mirror, draft)
+        .await
+        .map(LaneOutcome::Release)
 }
 
 /// Every image of the lane with its verdict, or what became of the lane because of one.
-async fn verified(look: &Look<'_>, own: &Rendered, rules: &crate::trust::Rules) -> Result<Vec<ReleaseImage>, LaneOutcome> {
-    let names: BTreeSet<String> = own.sets.values().flat_map(tidegate_manifest::Set::images).collect();
+async fn verified(
+    look: &Look<'_>,
+    own: &Rendered,
+    rules: &crate::trust::Rules,
+) -> Result<Vec<ReleaseImage>, LaneOutcome> {
+    let names: BTreeSet<String> =
+        own.sets.values().flat_map(tidegate_manifest::Set::images).collect();
     let mut images = Vec::new();
     for name in names {
         let Some(image) = image_ref(&name) else { continue };
@@ -182,7 +261,12 @@ async fn verified(look: &Look<'_>, own: &Rendered, rules: &crate::trust::Rules) 
             return Err(LaneOutcome::Refused(Some(image), verdict.reasons));
         }
         let tag = look.followed.tag(&image.repository, image.digest);
-        images.push(ReleaseImage { repository: image.repository, tag, digest: image.digest, verdict });
+        images.push(ReleaseImage {
+            repository: image.repository,
+            tag,
+            digest: image.digest,
+            verdict,
+        });
     }
     images.sort_by(|a, b| (&a.repository, a.digest).cmp(&(&b.repository, b.digest)));
     Ok(images)
@@ -193,7 +277,11 @@ fn image_ref(text: &str) -> Option<ImageRef> {
     Some(ImageRef { repository: reference.repository(), digest: reference.digest? })
 }
 
-fn record(status: &mut PipelineStatus, outcomes: &BTreeMap<LaneName, LaneOutcome>, look: &Look<'_>) {
+fn record(
+    status: &mut PipelineStatus,
+    outcomes: &BTreeMap<LaneName, LaneOutcome>,
+    look: &Look<'_>,
+) {
     let generation = look.pipeline.metadata.generation;
     let mut trouble = Vec::new();
     for (lane, outcome) in outcomes {
@@ -202,7 +290,9 @@ fn record(status: &mut PipelineStatus, outcomes: &BTreeMap<LaneName, LaneOutcome
                 status.releases.insert(lane.clone(), name.clone());
                 (true, "Released", name.clone())
             }
-            LaneOutcome::Empty => (true, "Empty", "no environment has a folder for this lane".to_owned()),
+            LaneOutcome::Empty => {
+                (true, "Empty", "no environment has a folder for this lane".to_owned())
+            }
             LaneOutcome::Unknown(why) => (false, "Unknown", why.clone()),
             LaneOutcome::Refused(image, reasons) => {
                 refuse(status, lane, image.as_ref(), reasons, look);
@@ -212,14 +302,30 @@ fn record(status: &mut PipelineStatus, outcomes: &BTreeMap<LaneName, LaneOutcome
         if !holds {
             trouble.push(format!("{lane}: {message}"));
         }
-        set_condition(&mut status.conditions, &format!("Lane-{lane}"), holds, reason, cut(message), generation, look.now);
+        set_condition(
+            &mut status.conditions,
+            &format!("Lane-{lane}"),
+            holds,
+            reason,
+            cut(message),
+            generation,
+            look.now,
+        );
     }
     let (holds, reason, message) = if trouble.is_empty() {
         (true, "Released", "every lane has its release".to_owned())
     } else {
         (false, "Refused", trouble.join(". "))
     };
-    set_condition(&mut status.conditions, "Ready", holds, reason, cut(message), generation, look.now);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        holds,
+        reason,
+        cut(message),
+        generation,
+        look.now,
+    );
 }
 
 /// Conditions are capped at 32 KiB by the API server; people need less.
@@ -232,7 +338,13 @@ fn cut(mut message: String) -> String {
     message
 }
 
-fn refuse(status: &mut PipelineStatus, lane: &LaneName, image: Option<&ImageRef>, reasons: &[String], look: &Look<'_>) {
+fn refuse(
+    status: &mut PipelineStatus,
+    lane: &LaneName,
+    image: Option<&ImageRef>,
+    reasons: &[String],
+    look: &Look<'_>,
+) {
     let commit: CommitId = look.source.commit.clone();
     let name = image.map(ToString::to_string);
     let known = status

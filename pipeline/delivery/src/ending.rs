@@ -47,8 +47,17 @@ pub async fn effects(
 }
 
 /// Marks the commit as known good.
-async fn note(engine: &Engine, key: &PipelineKey, here: &LaneState<'_>, promotion: &Promotion, mirror: &Mirror, now: Timestamp) -> Result<(), Error> {
-    let Some(commit) = promotion.status.as_ref().and_then(|s| s.commit.clone()) else { return Ok(()) };
+async fn note(
+    engine: &Engine,
+    key: &PipelineKey,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+    mirror: &Mirror,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(commit) = promotion.status.as_ref().and_then(|s| s.commit.clone()) else {
+        return Ok(());
+    };
     if mirror.note(&commit).await.map_err(Error::git("reading notes"))?.is_some() {
         return Ok(());
     }
@@ -65,16 +74,31 @@ async fn note(engine: &Engine, key: &PipelineKey, here: &LaneState<'_>, promotio
         .map_err(Error::git("noting the commit as known good"))?;
     match set {
         Push::Done => Ok(()),
-        Push::Moved(_) => Err(Error::Source("the notes moved again and again; it is tried again".to_owned())),
-        Push::Refused(why) => Err(Error::Push { reference: tidegate_source::KNOWN_GOOD.to_owned(), why }),
+        Push::Moved(_) => {
+            Err(Error::Source("the notes moved again and again; it is tried again".to_owned()))
+        }
+        Push::Refused(why) => {
+            Err(Error::Push { reference: tidegate_source::KNOWN_GOOD.to_owned(), why })
+        }
     }
 }
 
-async fn quarantine(engine: &Engine, key: &PipelineKey, here: &LaneState<'_>, promotion: &Promotion, reason: &str, now: Timestamp) -> Result<(), Error> {
-    let Some(release) = engine.world.release(&key.namespace, &promotion.spec.release) else { return Ok(()) };
+async fn quarantine(
+    engine: &Engine,
+    key: &PipelineKey,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(release) = engine.world.release(&key.namespace, &promotion.spec.release) else {
+        return Ok(());
+    };
     let Some(set) = release.spec.rendered.get(&here.environment.name) else { return Ok(()) };
     let mut status = release.status.clone().unwrap_or_default();
-    if status.quarantined.iter().any(|q| q.promotion == promotion.name_any()) || promotion.spec.kind == Kind::Rollback {
+    if status.quarantined.iter().any(|q| q.promotion == promotion.name_any())
+        || promotion.spec.kind == Kind::Rollback
+    {
         return Ok(());
     }
     status.quarantined.push(Quarantine {
@@ -128,7 +152,9 @@ async fn roll_back(
                 Kind::Rollback,
                 Some(why),
             )?;
-            let rollback = create::create(engine, key, here, spec, Some(&name), &here.promotions, recent).await?;
+            let rollback =
+                create::create(engine, key, here, spec, Some(&name), &here.promotions, recent)
+                    .await?;
             Ok(format!("{rollback} brings back {release}, known good by {proved_by}"))
         }
     }

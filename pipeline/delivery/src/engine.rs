@@ -6,25 +6,29 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::stub::Sources;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt as _};
 use tidegate_outbound::Registry;
 use tidegate_render::Renderer;
-use tidegate_schemas::{Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus};
+use tidegate_schemas::{
+    FollowedImage, Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus,
+};
 use tidegate_source::Person;
-use tidegate_sync::Sources;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::clock;
+use crate::discover::{self, Inputs};
 use crate::images::{Followed, Follower};
+use crate::journal::Recent;
 use crate::keys::Keys;
 use crate::trust::{Rules, Verdicts};
 use crate::world::{PipelineKey, Wake, World};
-use crate::{Error, discover, promote};
+use crate::{Error, promote};
 
 /// How long to wait after a pass that met an error.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
@@ -125,7 +129,8 @@ async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
     let mut pairs: HashMap<PipelineKey, Pair> = HashMap::new();
     let mut wake = Some(Wake::All);
     while let Some(current) = wake {
-        let present: Vec<PipelineKey> = engine.world.pipelines.state().iter().map(|p| key_of(p)).collect();
+        let present: Vec<PipelineKey> =
+            engine.world.pipelines.state().iter().map(|p| key_of(p)).collect();
         for gone in pairs.keys().filter(|k| !present.contains(k)).cloned().collect::<Vec<_>>() {
             if let Some(mut pair) = pairs.remove(&gone) {
                 pair.tasks.abort_all();
@@ -147,41 +152,55 @@ fn key_of(pipeline: &Pipeline) -> PipelineKey {
 }
 
 fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Pair {
-    let mut pair = Pair { discover: Arc::default(), promote: Arc::default(), tasks: JoinSet::new() };
+    let mut pair =
+        Pair { discover: Arc::default(), promote: Arc::default(), tasks: JoinSet::new() };
     pair.tasks.spawn(discoverer(engine.clone(), key.clone(), pair.discover.clone()));
     pair.tasks.spawn(promoter(engine.clone(), key.clone(), pair.promote.clone()));
     pair
 }
 
 /// Discovers whenever something concerns the pipeline, and looks at registries on their interval.
+/// While nothing that the last outcome rests on has moved, it does nothing.
 async fn discoverer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
     let mut follower = Follower::new(engine.registry.clone());
-    let mut followed: Option<(Followed, Vec<tidegate_schemas::FollowedImage>)> = None;
+    let mut followed: Option<(Followed, Vec<FollowedImage>)> = None;
+    let mut last: Option<Inputs> = None;
     let mut look_again = clock::now();
+    let mut settled = true;
     loop {
-        let now = clock::now();
         if let Some(pipeline) = engine.world.pipeline(&key) {
             let images = &pipeline.spec.images;
-            if now >= look_again || followed.as_ref().is_none_or(|(_, of)| of != images) {
+            if clock::now() >= look_again || followed.as_ref().is_none_or(|(_, of)| of != images) {
                 let held = pipeline.status.as_ref().map(|s| s.images.clone()).unwrap_or_default();
                 followed = Some((follower.look(images, &held).await, images.clone()));
                 look_again = clock::now() + engine.image_interval;
+                last = last.filter(|_| settled);
             }
         }
         let mut pause = clock::until(look_again, clock::now());
-        if let Some((followed, _)) = &followed
-            && let Err(error) = discover::pass(&engine, &key, followed, clock::now()).await
+        let inputs = followed.as_ref().and_then(|(f, _)| Inputs::now(&engine, &key, f));
+        if let Some((followed, _)) = followed.as_ref().filter(|_| last.is_none() || last != inputs)
         {
-            note(&key, "discovering", &error);
-            pause = pause.min(AFTER_ERROR);
+            match discover::pass(&engine, &key, followed, clock::now()).await {
+                Ok(stands) => {
+                    settled = stands;
+                    last = inputs;
+                }
+                Err(error) => {
+                    note(&key, "discovering", &error);
+                    last = None;
+                    pause = pause.min(AFTER_ERROR);
+                }
+            }
         }
         wait(&notify, pause).await;
     }
 }
 
 async fn promoter(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
+    let mut recent = Recent::default();
     loop {
-        let pause = match promote::pass(&engine, &key, clock::now()).await {
+        let pause = match promote::pass(&engine, &key, &mut recent).await {
             Ok(Some(next)) => clock::until(next, clock::now()),
             Ok(None) => AT_MOST,
             Err(error) => {
@@ -218,14 +237,19 @@ impl Engine {
     ///
     /// # Errors
     /// When the API server does not take it, or somebody wrote it in between.
-    pub async fn write_pipeline(&self, pipeline: &Pipeline, status: PipelineStatus) -> Result<(), Error> {
+    pub async fn write_pipeline(
+        &self,
+        pipeline: &Pipeline,
+        status: PipelineStatus,
+    ) -> Result<(), Error> {
         if pipeline.status.as_ref() == Some(&status) {
             return Ok(());
         }
         let mut changed = pipeline.clone();
         changed.status = Some(status);
         let name = pipeline.name_any();
-        let api: Api<Pipeline> = Api::namespaced(self.client.clone(), &pipeline.namespace().unwrap_or_default());
+        let api: Api<Pipeline> =
+            Api::namespaced(self.client.clone(), &pipeline.namespace().unwrap_or_default());
         api.replace_status(&name, &PostParams::default(), &changed)
             .await
             .map_err(Error::cluster(format!("the status of Pipeline {name}")))?;
@@ -236,14 +260,19 @@ impl Engine {
     ///
     /// # Errors
     /// When the API server does not take it, or somebody wrote it in between.
-    pub async fn write_promotion(&self, promotion: &Promotion, status: PromotionStatus) -> Result<Promotion, Error> {
+    pub async fn write_promotion(
+        &self,
+        promotion: &Promotion,
+        status: PromotionStatus,
+    ) -> Result<Promotion, Error> {
         if promotion.status.as_ref() == Some(&status) {
             return Ok(promotion.clone());
         }
         let mut changed = promotion.clone();
         changed.status = Some(status);
         let name = promotion.name_any();
-        let api: Api<Promotion> = Api::namespaced(self.client.clone(), &promotion.namespace().unwrap_or_default());
+        let api: Api<Promotion> =
+            Api::namespaced(self.client.clone(), &promotion.namespace().unwrap_or_default());
         api.replace_status(&name, &PostParams::default(), &changed)
             .await
             .map_err(Error::cluster(format!("the journal of Promotion {name}")))
@@ -253,11 +282,16 @@ impl Engine {
     ///
     /// # Errors
     /// When the API server does not take it, or somebody wrote it in between.
-    pub async fn write_release(&self, release: &Release, status: ReleaseStatus) -> Result<(), Error> {
+    pub async fn write_release(
+        &self,
+        release: &Release,
+        status: ReleaseStatus,
+    ) -> Result<(), Error> {
         let mut changed = release.clone();
         changed.status = Some(status);
         let name = release.name_any();
-        let api: Api<Release> = Api::namespaced(self.client.clone(), &release.namespace().unwrap_or_default());
+        let api: Api<Release> =
+            Api::namespaced(self.client.clone(), &release.namespace().unwrap_or_default());
         api.replace_status(&name, &PostParams::default(), &changed)
             .await
             .map_err(Error::cluster(format!("the status of Release {name}")))?;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tidegate_gates::{ApprovalFact, Authors, Facts, ImageFact, LaneFact, People, Policy, PromotionFact};
+use tidegate_gates::{
+    ApprovalFact, Authors, Facts, ImageFact, LaneFact, People, Policy, PromotionFact,
+};
 use tidegate_ids::{Digest, EnvironmentName};
 use tidegate_promotion::is_known_good;
 use tidegate_provenance::ImageRef;
@@ -51,17 +53,24 @@ pub struct Known {
 ///
 /// # Errors
 /// When the change has no digest.
-pub async fn gather(sight: &Sight<'_>, here: &LaneState<'_>, promotion: &Promotion, release: &Release) -> Result<Known, Error> {
+pub async fn gather(
+    sight: &Sight<'_>,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+    release: &Release,
+) -> Result<Known, Error> {
     let environment = &here.environment.name;
     let manifests = release.spec.rendered.get(environment).map(|r| r.manifests);
     let Some(manifests) = manifests else {
-        return Err(Error::Content(format!("release {} has no content for {environment}", release.name_any())));
+        return Err(Error::Content(format!(
+            "release {} has no content for {environment}",
+            release.name_any()
+        )));
     };
     let change = change(sight, here, promotion, release, manifests)?;
     let (digest, _) = change.digest().map_err(|e| Error::Content(e.to_string()))?;
     let images = images(sight, release, promotion.spec.kind).await;
-    let known_good =
-        is_known_good(manifests, &here.past(), &here.environment.rollback, sight.now);
+    let known_good = is_known_good(manifests, &here.past(), &here.environment.rollback, sight.now);
     let facts = Facts {
         promotion: PromotionFact {
             name: promotion.name_any(),
@@ -86,10 +95,17 @@ pub async fn gather(sight: &Sight<'_>, here: &LaneState<'_>, promotion: &Promoti
     Ok(Known { facts, policy, change })
 }
 
-fn change(sight: &Sight<'_>, here: &LaneState<'_>, promotion: &Promotion, release: &Release, manifests: Digest) -> Result<Change, Error> {
+fn change(
+    sight: &Sight<'_>,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+    release: &Release,
+    manifests: Digest,
+) -> Result<Change, Error> {
     let lane = here.lane;
     let policy = (&lane.after, &lane.approvals, &lane.watch, lane.deadline, lane.drift);
-    let policy = Digest::tagged("tidegate-policy/v1", &policy).map_err(|e| Error::Content(e.to_string()))?;
+    let policy =
+        Digest::tagged("tidegate-policy/v1", &policy).map_err(|e| Error::Content(e.to_string()))?;
     let mut trust = BTreeSet::new();
     let mut images = BTreeSet::new();
     for image in &release.spec.images {
@@ -97,7 +113,8 @@ fn change(sight: &Sight<'_>, here: &LaneState<'_>, promotion: &Promotion, releas
         trust.extend(sight.rules.digest(&image));
         images.insert(image.to_string());
     }
-    let trust = Digest::tagged("tidegate-trust/v1", &trust).map_err(|e| Error::Content(e.to_string()))?;
+    let trust =
+        Digest::tagged("tidegate-trust/v1", &trust).map_err(|e| Error::Content(e.to_string()))?;
     Ok(Change {
         cluster: sight.engine.cluster_uid.clone(),
         namespace: sight.key.namespace.clone(),
@@ -128,7 +145,16 @@ async fn images(sight: &Sight<'_>, release: &Release, kind: Kind) -> Vec<ImageFa
             .await;
         let (verdict, unknown) = match judged {
             Ok(verdict) => (verdict, None),
-            Err(why) => (Verdict { passed: false, rules: None, policies: vec![], signers: vec![], reasons: vec![] }, Some(why)),
+            Err(why) => (
+                Verdict {
+                    passed: false,
+                    rules: None,
+                    policies: vec![],
+                    signers: vec![],
+                    reasons: vec![],
+                },
+                Some(why),
+            ),
         };
         tracing::trace!(%reference, ?kind, passed = verdict.passed, "verdict");
         facts.push(ImageFact { image: reference.to_string(), verdict, unknown });
@@ -137,7 +163,12 @@ async fn images(sight: &Sight<'_>, release: &Release, kind: Kind) -> Vec<ImageFa
 }
 
 /// Where this content, or this release on its way here, regressed.
-fn quarantined(sight: &Sight<'_>, environment: &EnvironmentName, manifests: Digest, release: &Release) -> Vec<tidegate_schemas::Quarantine> {
+fn quarantined(
+    sight: &Sight<'_>,
+    environment: &EnvironmentName,
+    manifests: Digest,
+    release: &Release,
+) -> Vec<tidegate_schemas::Quarantine> {
     let place = sight.order.iter().position(|e| e == environment).unwrap_or(0);
     let earlier = &sight.order[..place];
     let mut found = Vec::new();
@@ -163,7 +194,8 @@ fn requires(sight: &Sight<'_>, here: &LaneState<'_>, release: &Release) -> Vec<L
     let environment = &here.environment.name;
     let one = |(lane, name): (&tidegate_ids::LaneName, &String)| {
         let wanted = sight.engine.world.release(&sight.key.namespace, name);
-        let content = wanted.as_ref().and_then(|r| r.spec.rendered.get(environment).map(|s| s.manifests));
+        let content =
+            wanted.as_ref().and_then(|r| r.spec.rendered.get(environment).map(|s| s.manifests));
         let held = sight.lanes.get(&(environment.clone(), lane.clone())).and_then(LaneState::held);
         let newer = held.as_ref().is_some_and(|held| {
             let held = sight.engine.world.release(&sight.key.namespace, &held.release);
@@ -184,14 +216,19 @@ fn requires(sight: &Sight<'_>, here: &LaneState<'_>, release: &Release) -> Vec<L
     release.spec.requires.iter().map(one).collect()
 }
 
-fn earned(sight: &Sight<'_>, here: &LaneState<'_>, release: &Release) -> std::collections::BTreeMap<EnvironmentName, tidegate_gates::Earned> {
+fn earned(
+    sight: &Sight<'_>,
+    here: &LaneState<'_>,
+    release: &Release,
+) -> std::collections::BTreeMap<EnvironmentName, tidegate_gates::Earned> {
     here.lane
         .after
         .iter()
         .filter_map(|(environment, after)| {
             let content = release.spec.rendered.get(environment)?.manifests;
             let state = sight.lanes.get(&(environment.clone(), here.lane.name.clone()));
-            let earned = state.map(|s| s.earned(content, after.tolerance, sight.now)).unwrap_or_default();
+            let earned =
+                state.map(|s| s.earned(content, after.tolerance, sight.now)).unwrap_or_default();
             Some((environment.clone(), earned))
         })
         .collect()
@@ -204,7 +241,9 @@ fn approvals(sight: &Sight<'_>, promotion: &Promotion) -> Vec<ApprovalFact> {
         .approvals
         .state()
         .iter()
-        .filter(|a| a.namespace() == promotion.namespace() && a.spec.promotion == promotion.name_any())
+        .filter(|a| {
+            a.namespace() == promotion.namespace() && a.spec.promotion == promotion.name_any()
+        })
         .map(|a| ApprovalFact {
             name: a.name_any(),
             created: a.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
@@ -225,7 +264,12 @@ async fn authors(sight: &Sight<'_>, here: &LaneState<'_>, release: &Release) -> 
         None => None,
         Some(held) => match sight.engine.world.release(&sight.key.namespace, &held.release) {
             Some(running) => Some(running.spec.source.commit.clone()),
-            None => return Authors::Unknown(format!("release {}, which runs there, is gone", held.release)),
+            None => {
+                return Authors::Unknown(format!(
+                    "release {}, which runs there, is gone",
+                    held.release
+                ));
+            }
         },
     };
     source::authors(sight.mirror, sight.people, from.as_ref(), &release.spec.source.commit).await

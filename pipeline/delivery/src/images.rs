@@ -10,7 +10,7 @@ use tidegate_release::{Choice, TagInfo, choose, need_creation_time};
 use tidegate_schemas::{FollowedImage, FollowedStatus};
 
 /// What is followed, found now.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Followed {
     /// The choices, in the pipeline's order.
     pub chosen: Vec<FollowedStatus>,
@@ -91,7 +91,8 @@ impl Follower {
             image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
         let text = name.to_string();
         let repository = self.registry.repository(name, None);
-        let found = |tag: Option<String>, digest| FollowedStatus { repository: text.clone(), tag, digest };
+        let found =
+            |tag: Option<String>, digest| FollowedStatus { repository: text.clone(), tag, digest };
         if let Some(digest) = image.follow.digest {
             return Ok((found(None, digest), None));
         }
@@ -120,7 +121,8 @@ impl Follower {
         image: &FollowedImage,
     ) -> Result<Vec<TagInfo>, String> {
         let names = repository.tags().await.map_err(|e| e.to_string())?;
-        let mut tags: Vec<_> = names.into_iter().map(|tag| TagInfo { tag, created: None }).collect();
+        let mut tags: Vec<_> =
+            names.into_iter().map(|tag| TagInfo { tag, created: None }).collect();
         let needed: Vec<String> =
             need_creation_time(&tags, &image.follow).into_iter().map(ToOwned::to_owned).collect();
         for tag in needed {

@@ -37,7 +37,9 @@ impl Recent {
         for (own, at) in self.0.values() {
             let stored = found.iter_mut().find(|p| p.name_any() == own.name_any());
             match stored {
-                Some(stored) if stored.uid() == own.uid() && version(own) > version(stored) => *stored = own.clone(),
+                Some(stored) if stored.uid() == own.uid() && version(own) > version(stored) => {
+                    *stored = own.clone()
+                }
                 Some(_) => {}
                 None if now.duration_since(*at).as_secs() < BELIEVED => found.push(own.clone()),
                 None => {}
@@ -58,7 +60,12 @@ impl Recent {
     ///
     /// # Errors
     /// When the API server does not take it, or somebody wrote it in between.
-    pub async fn write(&mut self, engine: &Engine, promotion: &Promotion, status: PromotionStatus) -> Result<(), Error> {
+    pub async fn write(
+        &mut self,
+        engine: &Engine,
+        promotion: &Promotion,
+        status: PromotionStatus,
+    ) -> Result<(), Error> {
         if promotion.status.as_ref() == Some(&status) {
             return Ok(());
         }
@@ -79,7 +86,15 @@ pub fn enter(status: &mut PromotionStatus, phase: Phase, message: String, now: T
     status.message.clone_from(&message);
     line(status, message, now);
     let (holds, reason) = (phase == Phase::Succeeded, phase.to_string());
-    set_condition(&mut status.conditions, "Ready", holds, &reason, status.message.clone(), None, now);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        holds,
+        &reason,
+        status.message.clone(),
+        None,
+        now,
+    );
 }
 
 /// Adds a line to the journal.
@@ -98,12 +113,11 @@ pub fn committed(status: &mut PromotionStatus, commit: CommitId, branch: &str, n
     enter(status, Phase::Committed, message, now);
 }
 
-/// Whether a promotion's content may still be healthy or not: it has an interval that lasts.
+/// Whether an interval of good health lasts that somebody has to end.
 #[must_use]
 pub fn earns(promotion: &Promotion) -> bool {
-    promotion.status.as_ref().is_some_and(|s| s.healthy.last().is_some_and(|i| i.to.is_none()))
-        || crate::lane::phase(promotion) == Phase::Succeeded
-            && promotion.status.as_ref().is_some_and(|s| s.ended_at.is_none_or(|_| true))
+    let healthy = promotion.status.as_ref().and_then(|s| s.healthy.last());
+    healthy.is_some_and(|interval| interval.to.is_none())
 }
 
 /// Records whether the promotion's content is healthy where it runs.

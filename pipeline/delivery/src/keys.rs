@@ -37,15 +37,17 @@ impl Keys {
         if let Some(key) = read.get(&name) {
             return Ok(key.clone());
         }
-        let found = self.api.get_opt(&name).await.map_err(Error::cluster(format!("Secret {name}")))?;
+        let found =
+            self.api.get_opt(&name).await.map_err(Error::cluster(format!("Secret {name}")))?;
         let secret = match found {
             Some(secret) => secret,
             None => self.make(&name).await?,
         };
         let bytes = secret.data.unwrap_or_default().remove(ENTRY).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes.0);
-        let key = SigningKey::from_openssh(&text)
-            .map_err(Error::git(format!("reading the signing key in Secret {name}, entry {ENTRY}")))?;
+        let key = SigningKey::from_openssh(&text).map_err(Error::git(format!(
+            "reading the signing key in Secret {name}, entry {ENTRY}"
+        )))?;
         read.insert(name, key.clone());
         Ok(key)
     }

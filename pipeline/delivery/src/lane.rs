@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use tidegate_gates::earned;
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, Period};
 use tidegate_promotion::{Branch, LaneContent, Past, SyncView};
-use tidegate_release::DeployTrailers;
+use tidegate_release::deploy::DeployTrailers;
 use tidegate_schemas::{
     EffectiveEnvironment, EffectiveLane, Held, Phase, Promotion, PromotionStatus, Sync,
 };
 use tidegate_source::Mirror;
+
+use crate::Error;
 
 /// What an environment's lane holds by its last accepted deploy commit.
 #[derive(Debug, Clone)]
@@ -51,23 +53,29 @@ fn status(promotion: &Promotion) -> PromotionStatus {
     promotion.status.clone().unwrap_or_default()
 }
 
+fn holding(mirror: &Mirror, commit: CommitId) -> Result<Holding, Error> {
+    let what = || format!("reading the accepted deploy commit {}", commit.short());
+    let snapshot = mirror.snapshot(&commit).map_err(Error::git(what()))?;
+    let trailers = DeployTrailers::parse(&snapshot.details().message)
+        .map_err(|e| Error::Content(format!("{}: {e}", what())))?;
+    Ok(Holding { commit, trailers })
+}
+
 impl<'a> LaneState<'a> {
     /// Reads what the lane holds from the commit that its Sync last accepted.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When that commit cannot be read: what is not known must not be taken for nothing.
     pub fn new(
         environment: &'a EffectiveEnvironment,
         lane: &'a EffectiveLane,
         sync: Option<Arc<Sync>>,
         mirror: &Mirror,
         promotions: Vec<Promotion>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let accepted = sync.as_ref().and_then(|s| s.status.as_ref()?.accepted.clone());
-        let holding = accepted.and_then(|accepted| {
-            let snapshot = mirror.snapshot(&accepted.commit).ok()?;
-            let trailers = DeployTrailers::parse(&snapshot.details().message).ok()?;
-            Some(Holding { commit: accepted.commit, trailers })
-        });
-        Self { environment, lane, sync, holding, promotions }
+        let holding = accepted.map(|accepted| holding(mirror, accepted.commit)).transpose()?;
+        Ok(Self { environment, lane, sync, holding, promotions })
     }
 
     /// What it holds, as promotions record it.
@@ -85,9 +93,10 @@ impl<'a> LaneState<'a> {
     pub fn content(&self) -> LaneContent {
         let brings = |p: &Promotion| status(p).manifests;
         let open = self.promotions.iter().filter(|p| !phase(p).is_final());
-        let declined = self.promotions.iter().filter(|p| {
-            matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied)
-        });
+        let declined = self
+            .promotions
+            .iter()
+            .filter(|p| matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied));
         LaneContent {
             holds: self.holding.as_ref().map(|h| h.trailers.manifests),
             open: open
@@ -149,7 +158,12 @@ impl<'a> LaneState<'a> {
 
     /// How long this content was healthy here, and whether it is now.
     #[must_use]
-    pub fn earned(&self, manifests: Digest, tolerance: Period, now: Timestamp) -> tidegate_gates::Earned {
+    pub fn earned(
+        &self,
+        manifests: Digest,
+        tolerance: Period,
+        now: Timestamp,
+    ) -> tidegate_gates::Earned {
         let holds = self.holding.as_ref().is_some_and(|h| h.trailers.manifests == manifests);
         let mut best = tidegate_gates::Earned { arrived: holds, ..Default::default() };
         for promotion in &self.promotions {

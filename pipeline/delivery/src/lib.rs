@@ -21,6 +21,7 @@ mod promote;
 mod publish;
 mod render;
 mod source;
+mod stub;
 mod syncs;
 mod trust;
 mod world;

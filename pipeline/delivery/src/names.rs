@@ -1,7 +1,6 @@
 //! Names that the engine gives: `{pipeline}-{environment}-{lane}-{number}`.
 
 use kube::ResourceExt as _;
-use std::sync::Arc;
 use tidegate_schemas::Promotion;
 
 /// The number at the end of a promotion's name; 0 where there is none.
@@ -12,7 +11,7 @@ pub fn number(name: &str) -> u64 {
 
 /// The name of the next promotion into an environment's lane.
 #[must_use]
-pub fn next_promotion(stem: &str, promotions: &[Arc<Promotion>]) -> String {
+pub fn next_promotion(stem: &str, promotions: &[Promotion]) -> String {
     let highest = promotions
         .iter()
         .filter(|p| p.name_any().rsplit_once('-').is_some_and(|(s, _)| s == stem))

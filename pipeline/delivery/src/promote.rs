@@ -6,13 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use tidegate_gates::{Decision, decide};
 use tidegate_ids::{EnvironmentName, LaneName};
-use tidegate_promotion::{Live, Step, next, wanted};
-use tidegate_schemas::{
-    Effective, Kind, Phase, Pipeline, Promotion, PromotionStatus, WatchReport,
-};
+use tidegate_promotion::{Live, Step, next};
+use tidegate_schemas::{Effective, Kind, Phase, Pipeline, Promotion, PromotionStatus, WatchReport};
 use tidegate_source::Mirror;
 
 use crate::engine::Engine;
@@ -31,7 +29,11 @@ const FETCH: std::time::Duration = std::time::Duration::from_secs(30);
 ///
 /// # Errors
 /// When something cannot be read or written now. What was done before stays done.
-pub async fn pass(engine: &Engine, key: &PipelineKey, recent: &mut Recent) -> Result<Option<Timestamp>, Error> {
+pub async fn pass(
+    engine: &Engine,
+    key: &PipelineKey,
+    recent: &mut Recent,
+) -> Result<Option<Timestamp>, Error> {
     let Some(pipeline) = engine.world.pipeline(key) else { return Ok(None) };
     // What is missing is said in the pipeline's condition by discovery.
     let Ok(effective) = engine.world.effective(&pipeline) else { return Ok(None) };
@@ -45,7 +47,8 @@ pub async fn pass(engine: &Engine, key: &PipelineKey, recent: &mut Recent) -> Re
     let mut again = None;
     let mut trouble = None;
     for (environment, lane, name) in open(engine, key, recent) {
-        let moved = Moving { engine, key, pipeline: &pipeline, effective: &effective, mirror: &mirror };
+        let moved =
+            Moving { engine, key, pipeline: &pipeline, effective: &effective, mirror: &mirror };
         match moved.advance(recent, &environment, &lane, &name).await {
             Ok(until) => again = earliest(again, until),
             Err(error) => {
@@ -67,12 +70,25 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     }
 }
 
-/// Every promotion that can still move or still earns: those not ended, and those that hold a lane.
-fn open(engine: &Engine, key: &PipelineKey, recent: &Recent) -> Vec<(EnvironmentName, LaneName, String)> {
-    recent
-        .promotions(engine, key)
-        .into_iter()
-        .filter(|p| !phase(p).is_final() || journal::earns(p))
+/// Every promotion that can still move, and those whose content may still become healthy or not.
+fn open(
+    engine: &Engine,
+    key: &PipelineKey,
+    recent: &Recent,
+) -> Vec<(EnvironmentName, LaneName, String)> {
+    let promotions = recent.promotions(engine, key);
+    let place = |p: &Promotion| (p.spec.environment.clone(), p.spec.lane.clone());
+    let committed = |p: &&Promotion| p.status.as_ref().is_some_and(|s| s.commit.is_some());
+    let last = |p: &Promotion| {
+        promotions
+            .iter()
+            .filter(committed)
+            .rfind(|o| place(o) == place(p))
+            .map(ResourceExt::name_any)
+    };
+    promotions
+        .iter()
+        .filter(|p| !phase(p).is_final() || journal::earns(p) || last(p) == Some(p.name_any()))
         .map(|p| (p.spec.environment.clone(), p.spec.lane.clone(), p.name_any()))
         .collect()
 }
@@ -84,7 +100,7 @@ pub fn lanes<'a>(
     effective: &'a Effective,
     mirror: &Mirror,
     promotions: &[Promotion],
-) -> Lanes<'a> {
+) -> Result<Lanes<'a>, Error> {
     let mut lanes = HashMap::new();
     for environment in &effective.environments {
         for lane in &environment.lanes {
@@ -94,11 +110,11 @@ pub fn lanes<'a>(
                 .cloned()
                 .collect();
             let sync = engine.world.sync(&key.namespace, &lane.paths.sync);
-            let state = LaneState::new(environment, lane, sync, mirror, own);
+            let state = LaneState::new(environment, lane, sync, mirror, own)?;
             lanes.insert((environment.name.clone(), lane.name.clone()), state);
         }
     }
-    lanes
+    Ok(lanes)
 }
 
 struct Moving<'a> {
@@ -121,11 +137,13 @@ impl Moving<'_> {
         for _ in 0..STEPS {
             let now = clock::now();
             let promotions = recent.promotions(self.engine, self.key);
-            let lanes = lanes(self.engine, self.key, self.effective, self.mirror, &promotions);
+            let lanes = lanes(self.engine, self.key, self.effective, self.mirror, &promotions)?;
             let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
                 return Ok(None);
             };
-            let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else { return Ok(None) };
+            let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else {
+                return Ok(None);
+            };
             let mut status = promotion.status.clone().unwrap_or_default();
             journal::record_health(&mut status, here, now);
             if status.phase.is_final() {
@@ -151,7 +169,8 @@ impl Moving<'_> {
                 Step::Wait { until, .. } => Some(*until),
                 _ => None,
             };
-            self.carry_out(recent, &lanes, here, promotion, status, step, decision.as_ref(), now).await?;
+            self.carry_out(recent, &lanes, here, promotion, status, step, decision.as_ref(), now)
+                .await?;
             if let Some(until) = waits {
                 return Ok(until);
             }
@@ -169,7 +188,8 @@ impl Moving<'_> {
         if !matches!(phase(promotion), Phase::Waiting | Phase::Admitted) {
             return Ok((None, None));
         }
-        let Some(release) = self.engine.world.release(&self.key.namespace, &promotion.spec.release) else {
+        let Some(release) = self.engine.world.release(&self.key.namespace, &promotion.spec.release)
+        else {
             return Err(Error::Content(format!(
                 "there is no Release {} in namespace {}; see `tidegate get releases`",
                 promotion.spec.release, self.key.namespace
@@ -221,7 +241,9 @@ impl Moving<'_> {
                 };
                 journal::committed(&mut status, commit, &here.lane.paths.branch, now);
             }
-            Step::Committed(commit) => journal::committed(&mut status, commit, &here.lane.paths.branch, now),
+            Step::Committed(commit) => {
+                journal::committed(&mut status, commit, &here.lane.paths.branch, now)
+            }
             Step::Readmit(why) => {
                 status.planned = None;
                 journal::enter(&mut status, Phase::Waiting, why, now);
@@ -237,7 +259,19 @@ impl Moving<'_> {
                 journal::enter(&mut status, Phase::Watching, message, now);
             }
             Step::End { phase, reason } => {
-                let reason = ending::effects(self.engine, self.key, recent, lanes, here, promotion, self.mirror, phase, reason, now).await?;
+                let reason = ending::effects(
+                    self.engine,
+                    self.key,
+                    recent,
+                    lanes,
+                    here,
+                    promotion,
+                    self.mirror,
+                    phase,
+                    reason,
+                    now,
+                )
+                .await?;
                 status.ended_at = Some(now);
                 status.known_good = phase == Phase::Succeeded;
                 journal::enter(&mut status, phase, reason, now);
@@ -257,13 +291,25 @@ impl Moving<'_> {
         let admitted = decision.and_then(Decision::admitted);
         let release = self.engine.world.release(&self.key.namespace, &promotion.spec.release);
         let (Some(admitted), Some(release)) = (admitted, release) else { return Ok(None) };
-        let made =
-            commit::make(self.engine, self.key, self.mirror, here, promotion, &release, planned, admitted).await?;
+        let made = commit::make(
+            self.engine,
+            self.key,
+            self.mirror,
+            here,
+            promotion,
+            &release,
+            planned,
+            admitted,
+        )
+        .await?;
         self.engine.sources.nudge(&self.key.namespace, &self.pipeline.spec.source.repository);
         match made {
             commit::Outcome::Pushed(commit) => Ok(Some(commit)),
             commit::Outcome::Moved => {
-                self.mirror.fetch(FETCH).await.map_err(Error::git("fetching after the branch moved"))?;
+                self.mirror
+                    .fetch(FETCH)
+                    .await
+                    .map_err(Error::git("fetching after the branch moved"))?;
                 Ok(None)
             }
         }
@@ -295,9 +341,10 @@ fn newer(here: &LaneState<'_>, promotion: &Promotion) -> Option<String> {
         .find(|p| {
             p.spec.kind == Kind::Promote
                 && p.spec.release != promotion.spec.release
-                && !matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied | Phase::Superseded)
+                && !matches!(
+                    phase(p),
+                    Phase::Refused | Phase::Rejected | Phase::NotApplied | Phase::Superseded
+                )
         })
         .map(ResourceExt::name_any)
 }
-
-pub(crate) use wanted as wanted_rule;

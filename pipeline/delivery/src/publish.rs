@@ -10,8 +10,11 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{EnvironmentName, LaneName};
 use tidegate_manifest::Set;
-use tidegate_release::{ReleaseContent, ReleaseId, release_files};
-use tidegate_schemas::{LaneSpec, Pipeline, Release, ReleaseImage, ReleaseSpec, RenderedSet, SourceCommit};
+use tidegate_release::deploy::release_files;
+use tidegate_release::{ReleaseContent, ReleaseId};
+use tidegate_schemas::{
+    LaneSpec, Pipeline, Release, ReleaseImage, ReleaseSpec, RenderedSet, SourceCommit,
+};
 use tidegate_source::{Mirror, NewCommit, Push, Tree};
 
 use crate::Error;
@@ -44,9 +47,16 @@ pub async fn release(
     draft: Draft<'_>,
 ) -> Result<String, Error> {
     let content = |e: tidegate_release::Error| Error::Content(e.to_string());
-    let name = pipeline.name_any().parse().map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
-    let id = ReleaseId::of(&ReleaseContent::new(name, draft.lane.clone(), draft.sets)).map_err(content)?;
-    let pipeline_name = pipeline.name_any().parse().map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
+    let name = pipeline
+        .name_any()
+        .parse()
+        .map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
+    let id = ReleaseId::of(&ReleaseContent::new(name, draft.lane.clone(), draft.sets))
+        .map_err(content)?;
+    let pipeline_name = pipeline
+        .name_any()
+        .parse()
+        .map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
     let name = id.name(&pipeline_name, draft.lane);
     if engine.world.release(&key.namespace, &name).is_some() {
         return Ok(name);
@@ -109,7 +119,10 @@ async fn keep_sets(
         })
         .await
         .map_err(Error::git(format!("writing the sets of release {}", id.digest())))?;
-    let pushed = mirror.push(&reference, &commit, None).await.map_err(Error::git(format!("pushing {reference}")))?;
+    let pushed = mirror
+        .push(&reference, &commit, None)
+        .await
+        .map_err(Error::git(format!("pushing {reference}")))?;
     match pushed {
         // Somebody else of us kept it: its content is named by its identity.
         Push::Done | Push::Moved(_) => Ok(()),
@@ -117,7 +130,13 @@ async fn keep_sets(
     }
 }
 
-async fn create(engine: &Engine, key: &PipelineKey, pipeline: &Pipeline, name: &str, spec: ReleaseSpec) -> Result<(), Error> {
+async fn create(
+    engine: &Engine,
+    key: &PipelineKey,
+    pipeline: &Pipeline,
+    name: &str,
+    spec: ReleaseSpec,
+) -> Result<(), Error> {
     let api: Api<Release> = Api::namespaced(engine.client.clone(), &key.namespace);
     let release = Release {
         metadata: ObjectMeta {

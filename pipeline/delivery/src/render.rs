@@ -107,7 +107,11 @@ fn set(
 
 /// What policy finds in one lane's sets, beside the other lanes' sets of the same environments.
 #[must_use]
-pub fn findings(lane: &LaneName, all: &BTreeMap<LaneName, Rendered>, effective: &Effective) -> Vec<Finding> {
+pub fn findings(
+    lane: &LaneName,
+    all: &BTreeMap<LaneName, Rendered>,
+    effective: &Effective,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     let Some(own) = all.get(lane) else { return found };
     for (environment, set) in &own.sets {

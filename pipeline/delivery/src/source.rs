@@ -28,10 +28,16 @@ pub struct Read {
 ///
 /// # Errors
 /// One sentence that says what is wrong and the way out.
-pub async fn read(engine: &Engine, pipeline: &Pipeline, status: &PipelineStatus, _now: jiff::Timestamp) -> Result<Read, String> {
+pub async fn read(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    status: &PipelineStatus,
+    _now: jiff::Timestamp,
+) -> Result<Read, String> {
     let namespace = pipeline.namespace().unwrap_or_default();
     let source = &pipeline.spec.source;
-    let repository = engine.sources.resolve(&namespace, &source.repository).map_err(|e| e.to_string())?;
+    let repository =
+        engine.sources.resolve(&namespace, &source.repository).map_err(|e| e.to_string())?;
     let mirror = repository.mirror.clone();
     let heads = mirror.heads();
     let head = heads.branch(&source.branch).map_err(|e| e.to_string())?;
@@ -41,7 +47,9 @@ pub async fn read(engine: &Engine, pipeline: &Pipeline, status: &PipelineStatus,
     if signed && status.commit.as_ref() != Some(head) {
         let since = known(&mirror, status.commit.as_ref(), head).await;
         let commits = match since {
-            Some(since) => mirror.commits(Some(since), head, HISTORY).await.map_err(|e| e.to_string())?,
+            Some(since) => {
+                mirror.commits(Some(since), head, HISTORY).await.map_err(|e| e.to_string())?
+            }
             None => vec![snapshot.details().clone()],
         };
         for commit in &commits {
@@ -58,7 +66,11 @@ pub async fn read(engine: &Engine, pipeline: &Pipeline, status: &PipelineStatus,
 }
 
 /// The last commit that counted, if the head descends from it.
-async fn known<'a>(mirror: &Mirror, last: Option<&'a CommitId>, head: &CommitId) -> Option<&'a CommitId> {
+async fn known<'a>(
+    mirror: &Mirror,
+    last: Option<&'a CommitId>,
+    head: &CommitId,
+) -> Option<&'a CommitId> {
     let last = last?;
     mirror.is_ancestor(last, head).await.unwrap_or(false).then_some(last)
 }
@@ -84,10 +96,17 @@ fn signer(commit: &Commit, people: &People) -> Result<String, String> {
 }
 
 /// Who signed the commits after `from` up to `to`.
-pub async fn authors(mirror: &Mirror, people: &People, from: Option<&CommitId>, to: &CommitId) -> Authors {
+pub async fn authors(
+    mirror: &Mirror,
+    people: &People,
+    from: Option<&CommitId>,
+    to: &CommitId,
+) -> Authors {
     let commits = match mirror.commits(from, to, HISTORY + 1).await {
         Ok(commits) if commits.len() > HISTORY => {
-            return Authors::Unknown(format!("more than {HISTORY} commits lie between what runs and this release"));
+            return Authors::Unknown(format!(
+                "more than {HISTORY} commits lie between what runs and this release"
+            ));
         }
         Ok(commits) => commits,
         Err(error) => return Authors::Unknown(error.to_string()),

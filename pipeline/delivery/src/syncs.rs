@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use tidegate_ids::AccountName;
-use tidegate_release::{DeployTarget, MANIFESTS, NOT_AFTER, SEQUENCE};
+use tidegate_release::deploy::{DeployTarget, MANIFESTS, NOT_AFTER, SEQUENCE};
 use tidegate_schemas::{
-    Effective, EffectiveEnvironment, EffectiveLane, FIELD_MANAGER, HeadVerification, Pipeline, Prune, Render,
-    Sync, SyncSource, SyncSpec, Target,
+    Effective, EffectiveEnvironment, EffectiveLane, FIELD_MANAGER, HeadVerification, Pipeline,
+    Prune, Render, Sync, SyncSource, SyncSpec, Target,
 };
 
 use crate::Error;
@@ -20,11 +20,24 @@ use crate::world::{PIPELINE_LABEL, PipelineKey};
 ///
 /// # Errors
 /// When the API server does not take one.
-pub async fn keep(engine: &Engine, key: &PipelineKey, pipeline: &Pipeline, effective: &Effective) -> Result<(), Error> {
+pub async fn keep(
+    engine: &Engine,
+    key: &PipelineKey,
+    pipeline: &Pipeline,
+    effective: &Effective,
+) -> Result<(), Error> {
     for environment in &effective.environments {
         let signing = engine.keys.of(&key.namespace, environment.name.as_str()).await?;
         for lane in &environment.lanes {
-            let spec = wanted(engine, key, pipeline, effective, environment, lane, &signing.public().to_string())?;
+            let spec = wanted(
+                engine,
+                key,
+                pipeline,
+                effective,
+                environment,
+                lane,
+                &signing.public().to_string(),
+            )?;
             let current = engine.world.sync(&key.namespace, &lane.paths.sync);
             if current.is_none_or(|s| s.spec != spec) {
                 apply(engine, key, environment, lane, spec).await?;
@@ -43,8 +56,11 @@ fn wanted(
     lane: &EffectiveLane,
     public_key: &str,
 ) -> Result<SyncSpec, Error> {
-    let account: AccountName =
-        lane.paths.sync.parse().map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
+    let account: AccountName = lane
+        .paths
+        .sync
+        .parse()
+        .map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
     let target = DeployTarget {
         cluster: engine.cluster_uid.clone(),
         namespace: key.namespace.clone(),

@@ -28,7 +28,8 @@ impl Rules {
     /// The digest of the rules that name this image.
     #[must_use]
     pub fn digest(&self, image: &ImageRef) -> Option<Digest> {
-        let naming: Vec<_> = self.rules.iter().filter(|r| r.names(&image.repository)).cloned().collect();
+        let naming: Vec<_> =
+            self.rules.iter().filter(|r| r.names(&image.repository)).cloned().collect();
         tidegate_provenance::policy_digest(&naming).ok()
     }
 }
@@ -46,7 +47,11 @@ impl Verdicts {
     /// Keys of trust policies are Secrets of the engine's namespace.
     #[must_use]
     pub fn new(client: &Client, namespace: &str, registry: Registry) -> Self {
-        Self { secrets: Api::namespaced(client.clone(), namespace), registry, known: Mutex::default() }
+        Self {
+            secrets: Api::namespaced(client.clone(), namespace),
+            registry,
+            known: Mutex::default(),
+        }
     }
 
     /// Reads the trust policies and the keys they name.
@@ -58,11 +63,18 @@ impl Verdicts {
         for policy in &policies {
             let name = policy.name_any();
             let mut keys = HashMap::new();
-            let named = policy.spec.require.iter().flat_map(|r| &r.any_of).filter_map(|a| a.key.secret.clone());
+            let named = policy
+                .spec
+                .require
+                .iter()
+                .flat_map(|r| &r.any_of)
+                .filter_map(|a| a.key.secret.clone());
             for secret in named {
                 if let Ok(Some(found)) = self.secrets.get_opt(&secret).await {
                     let pem = found.data.and_then(|mut data| data.remove("cosign.pub"));
-                    keys.extend(pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())));
+                    keys.extend(
+                        pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())),
+                    );
                 }
             }
             match TrustRule::from_policy(&name, &policy.spec, |secret| keys.get(secret).cloned()) {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tidegate_schemas::{
-    Approval, Environment, EnvironmentClass, Pipeline, Promotion, Release, Roster, Sync, TrustPolicy,
+    Approval, Environment, EnvironmentClass, Pipeline, Promotion, Release, Roster, Sync,
+    TrustPolicy,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
@@ -83,25 +84,38 @@ pub struct World {
 
 impl World {
     /// Starts every watch and waits until each has its first list.
-    pub async fn start(client: &Client, wakes: &UnboundedSender<Wake>, tasks: &mut JoinSet<()>) -> Self {
+    pub async fn start(
+        client: &Client,
+        wakes: &UnboundedSender<Wake>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let by_pipeline = |ns: Option<String>, name: &str| {
             Wake::Pipeline(PipelineKey { namespace: ns.unwrap_or_default(), name: name.to_owned() })
         };
         let world = Self {
-            pipelines: watch(client, wakes, tasks, move |p: &Pipeline| by_pipeline(p.namespace(), &p.name_any())),
+            pipelines: watch(client, wakes, tasks, move |p: &Pipeline| {
+                by_pipeline(ResourceExt::namespace(p), &p.name_any())
+            }),
             environments: watch(client, wakes, tasks, move |e: &Environment| {
-                by_pipeline(e.namespace(), e.spec.pipeline.as_str())
+                by_pipeline(ResourceExt::namespace(e), e.spec.pipeline.as_str())
             }),
             classes: watch(client, wakes, tasks, |_: &EnvironmentClass| Wake::All),
             trust: watch(client, wakes, tasks, |_: &TrustPolicy| Wake::All),
             rosters: watch(client, wakes, tasks, |_: &Roster| Wake::All),
-            releases: watch(client, wakes, tasks, move |r: &Release| by_pipeline(r.namespace(), r.spec.pipeline.as_str())),
-            promotions: watch(client, wakes, tasks, move |p: &Promotion| {
-                by_pipeline(p.namespace(), p.spec.pipeline.as_str())
+            releases: watch(client, wakes, tasks, move |r: &Release| {
+                by_pipeline(ResourceExt::namespace(r), r.spec.pipeline.as_str())
             }),
-            approvals: watch(client, wakes, tasks, |a: &Approval| Wake::Namespace(a.namespace().unwrap_or_default())),
+            promotions: watch(client, wakes, tasks, move |p: &Promotion| {
+                by_pipeline(ResourceExt::namespace(p), p.spec.pipeline.as_str())
+            }),
+            approvals: watch(client, wakes, tasks, |a: &Approval| {
+                Wake::Namespace(ResourceExt::namespace(a).unwrap_or_default())
+            }),
             syncs: watch(client, wakes, tasks, move |s: &Sync| {
-                by_pipeline(s.namespace(), s.labels().get(PIPELINE_LABEL).map_or("", String::as_str))
+                by_pipeline(
+                    ResourceExt::namespace(s),
+                    s.labels().get(PIPELINE_LABEL).map_or("", String::as_str),
+                )
             }),
         };
         world.ready().await;
@@ -147,7 +161,8 @@ impl World {
     pub fn promotions_of(&self, key: &PipelineKey) -> Vec<Arc<Promotion>> {
         let mut found = self.promotions.state();
         found.retain(|p| {
-            p.namespace().as_deref() == Some(&key.namespace) && p.spec.pipeline.as_str() == key.name
+            p.metadata.namespace.as_deref() == Some(&key.namespace)
+                && p.spec.pipeline.as_str() == key.name
         });
         found.sort_by_key(|p| (p.creation_timestamp(), crate::names::number(&p.name_any())));
         found
@@ -157,13 +172,16 @@ impl World {
     ///
     /// # Errors
     /// One sentence for each thing that is missing, such as a class.
-    pub fn effective(&self, pipeline: &Pipeline) -> Result<tidegate_schemas::Effective, Vec<String>> {
-        let namespace = pipeline.namespace();
+    pub fn effective(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<tidegate_schemas::Effective, Vec<String>> {
+        let namespace = pipeline.metadata.namespace.clone();
         let environments: Vec<Environment> = self
             .environments
             .state()
             .iter()
-            .filter(|e| e.namespace() == namespace)
+            .filter(|e| e.metadata.namespace == namespace)
             .map(|e| e.as_ref().clone())
             .collect();
         let classes: Vec<EnvironmentClass> =
@@ -179,7 +197,8 @@ impl World {
 }
 
 fn is<K: Resource>(object: &K, namespace: &str, name: &str) -> bool {
-    object.meta().namespace.as_deref() == Some(namespace) && object.meta().name.as_deref() == Some(name)
+    object.meta().namespace.as_deref() == Some(namespace)
+        && object.meta().name.as_deref() == Some(name)
 }
 
 fn watch<K>(
@@ -189,7 +208,14 @@ fn watch<K>(
     concerns: impl Fn(&K) -> Wake + Send + 'static,
 ) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + std::marker::Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + std::marker::Sync
+        + 'static,
 {
     let (store, writer) = reflector::store();
     let api: Api<K> = Api::all(client.clone());

@@ -8,5 +8,5 @@
 mod ownership;
 mod rules;
 
-pub use ownership::{COMPONENT_LABEL, Lane, may_hold, owner};
+pub use ownership::{COMPONENT_LABEL, Lane, kinds, may_hold, owner};
 pub use rules::check;

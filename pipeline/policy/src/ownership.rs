@@ -155,6 +155,21 @@ pub fn owner(kind: &GroupKind) -> Option<Lane> {
         .map(|(lane, _, _)| *lane)
 }
 
+/// Every kind that a lane may hold, sorted: what its Sync may apply.
+#[must_use]
+pub fn kinds(lane: &LaneName) -> Vec<GroupKind> {
+    let Some(lane) = Lane::named(lane) else { return Vec::new() };
+    let backing = if lane == Lane::Infra { BACKING } else { &[] };
+    let owned =
+        OWNERS.iter().filter(|(owner, ..)| *owner == lane).map(|(_, group, kinds)| (group, kinds));
+    let mut found: Vec<GroupKind> = owned
+        .chain(backing.iter().map(|(group, kinds)| (group, kinds)))
+        .flat_map(|(group, kinds)| kinds.iter().map(|kind| GroupKind::new(*group, *kind)))
+        .collect();
+    found.sort();
+    found
+}
+
 /// Whether an infra lane may hold objects of this kind that say by their label that
 /// they are a cache, a database or an ingress proxy.
 pub(crate) fn may_back(kind: &GroupKind) -> bool {
