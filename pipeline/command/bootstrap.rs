@@ -245,7 +245,7 @@ fn of_lane(
         role_binding(target, &inventory, ("Role", &inventory), account),
     ];
     if let Some(role) = lanes::role_name(lane.as_str()) {
-        let name = format!("{inventory}-{lane}-lane");
+        let name = format!("{inventory}-lane");
         all.push(role_binding(target, &name, ("ClusterRole", &role), account));
     }
     if *lane == "infra" {

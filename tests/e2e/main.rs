@@ -1,1 +1,4 @@
 //! End-to-end tests.
+
+mod admission;
+mod cluster;
