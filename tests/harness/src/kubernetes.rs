@@ -139,7 +139,9 @@ impl Lab {
 }
 
 /// Runs a future on a thread and runtime of its own, so that callers may be in a runtime already.
-pub(crate) fn apart<T: Send>(future: impl Future<Output = Result<T, LabError>> + Send) -> Result<T, LabError> {
+pub(crate) fn apart<T: Send>(
+    future: impl Future<Output = Result<T, LabError>> + Send,
+) -> Result<T, LabError> {
     std::thread::scope(|scope| {
         scope
             .spawn(|| {

@@ -24,6 +24,7 @@ pub use people::{PEOPLE, Person};
 pub use shorten::Shortened;
 
 use crate::error::{LabError, file};
+use crate::images::hex;
 use crate::{CosignKey, Lab, Signature};
 use people::Credentials;
 use working_copy::WorkingCopy;
@@ -96,7 +97,7 @@ impl Reference {
                     "tidegate/trust.yaml" => {
                         replaced(&path, &text, WRITTEN_KEY, &pem(&key.public_pem))?
                     }
-                    "tidegate/roster.yaml" => people.into_roster(&text),
+                    "tidegate/roster.yaml" => people.in_roster(&text),
                     path => match path.strip_prefix("tidegate/classes/") {
                         Some(name) => {
                             let class = name.trim_end_matches(".yaml");
@@ -110,9 +111,8 @@ impl Reference {
             lines
         };
         let (images, signature) = stand_ins(lab, &key)?;
-        let reference = Self {
-            work, people, key, images, signature, shortened, git_password, webhook_token,
-        };
+        let reference =
+            Self { work, people, key, images, signature, shortened, git_password, webhook_token };
         reference.commit_as("ann", "Describe the clinic's environments")?;
         reference.push()?;
         Ok(reference)
@@ -259,9 +259,14 @@ impl Reference {
         home.retain(|object| object["kind"] == "Namespace");
         lab.apply(&home)?;
         lab.apply(&[
-            secret(NAMESPACE, "git-deploy", "Opaque", &json!({
-                "username": GIT_USER, "password": self.git_password,
-            })),
+            secret(
+                NAMESPACE,
+                "git-deploy",
+                "Opaque",
+                &json!({
+                    "username": GIT_USER, "password": self.git_password,
+                }),
+            ),
             secret(NAMESPACE, "git-webhook", "Opaque", &json!({"token": self.webhook_token})),
         ])
     }
@@ -357,10 +362,6 @@ fn pem(key: &str) -> String {
 
 fn wrong(doing: impl Into<String>, reason: impl Into<String>) -> LabError {
     LabError::Reference { doing: doing.into(), reason: reason.into() }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

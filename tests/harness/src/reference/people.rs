@@ -89,14 +89,13 @@ impl Credentials {
 
     /// The person who has this user name, and the path of the signing key.
     pub(super) fn of(&self, user: &str) -> Result<(&'static Person, &PathBuf), LabError> {
-        let person =
-            PEOPLE.iter().find(|p| p.users.contains(&user)).ok_or_else(|| nobody(user))?;
+        let person = PEOPLE.iter().find(|p| p.users.contains(&user)).ok_or_else(|| nobody(user))?;
         let (key, _) = self.keys.get(person.name).ok_or_else(|| nobody(user))?;
         Ok((person, key))
     }
 
     /// Puts each person's key where the Roster leaves room for it.
-    pub(super) fn into_roster(&self, roster: &str) -> String {
+    pub(super) fn in_roster(&self, roster: &str) -> String {
         let mut public = None;
         let mut lines = Vec::new();
         for line in roster.lines() {

@@ -37,13 +37,13 @@ pub(super) fn class(
                 name => format!("lane {name}"),
             };
         }
-        let mut line = line.to_owned();
+        let mut short = line.to_owned();
         for (key, what, period) in keys {
-            if let Some((before, after)) = shorter(&mut line, key, period) {
+            if let Some((before, after)) = shorter(&mut short, key, period) {
                 lines.push(format!("{class}, {lane}: {what} {before} -> {after}"));
             }
         }
-        out.push_str(&line);
+        out.push_str(&short);
         out.push('\n');
     }
     out
@@ -51,12 +51,13 @@ pub(super) fn class(
 
 /// Replaces the time after `key`, if it is longer; both times.
 fn shorter(line: &mut String, key: &str, period: Period) -> Option<(Period, Period)> {
-    let start = line.match_indices(key).map(|(at, _)| at).find(|at| {
-        !line[..*at].ends_with(|c: char| c.is_ascii_alphanumeric())
-    })? + key.len();
-    let length = line[start..]
-        .find(|c: char| !c.is_ascii_alphanumeric())
-        .unwrap_or(line.len() - start);
+    let start = line
+        .match_indices(key)
+        .map(|(at, _)| at)
+        .find(|at| !line[..*at].ends_with(|c: char| c.is_ascii_alphanumeric()))?
+        + key.len();
+    let length =
+        line[start..].find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(line.len() - start);
     let written: Period = line[start..start + length].parse().ok()?;
     if written <= period {
         return None;

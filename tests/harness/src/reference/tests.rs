@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, ListParams};
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use kube::api::{Api, ListParams, PostParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,8 +57,8 @@ async fn rendered(root: PathBuf) -> BTreeMap<(&'static str, &'static str), Set> 
     for environment in ENVIRONMENTS {
         for lane in LANES {
             let path = format!("{environment}/{lane}");
-            let rendered = renderer.render(files.clone(), &path, Kind::Auto).await.unwrap();
-            let manifests = rendered.objects.into_iter().map(|object| {
+            let result = renderer.render(files.clone(), &path, Kind::Auto).await.unwrap();
+            let manifests = result.objects.into_iter().map(|object| {
                 let mut manifest = Manifest::from_value(object, &path).unwrap();
                 manifest.scope_to(&format!("clinic-{environment}"), |_| None).unwrap();
                 manifest
@@ -124,7 +125,8 @@ fn the_tidegate_objects_say_only_what_the_schemas_know() {
     assert_eq!(written::<Repository>("Repository")[0].spec.url, WRITTEN_URL);
     assert_eq!(written::<TrustPolicy>("TrustPolicy").len(), 1);
     let [roster] = &written::<Roster>("Roster")[..] else { panic!("one Roster") };
-    let people: Vec<_> = roster.spec.people.iter().map(|p| (p.name.as_str(), p.users.clone())).collect();
+    let people: Vec<_> =
+        roster.spec.people.iter().map(|p| (p.name.as_str(), p.users.clone())).collect();
     let known = PEOPLE.iter().map(|p| (p.name, p.users.iter().map(ToString::to_string).collect()));
     assert_eq!(people, known.collect::<Vec<_>>());
 }
@@ -201,13 +203,25 @@ fn only_soak_watch_and_deadline_are_shortened_and_each_is_told() {
         for policy in class.spec.lanes.values_mut() {
             policy.watch = None;
             policy.deadline = None;
-            for gates in &mut policy.gates {
+            if let Some(gates) = &mut policy.gates {
                 gates.after = None;
             }
         }
     }
     assert_eq!(before.spec, after.spec);
     assert_eq!(text.lines().next(), short.lines().next(), "comments stay");
+}
+
+/// Whether somebody may do this to the environment `production`.
+async fn may(reference: &Reference, user: &str, verb: &str) -> bool {
+    let client = Lab::client(&reference.kubeconfig(user).unwrap()).await.unwrap();
+    let review = json!({"spec": {"resourceAttributes": {
+        "group": "tidegate.dev", "resource": "environments", "name": "production",
+        "namespace": NAMESPACE, "verb": verb,
+    }}});
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client);
+    let review = serde_json::from_value(review).unwrap();
+    reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
 }
 
 #[tokio::test]
@@ -217,7 +231,7 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
         tidegate_schemas::crds().iter().map(|crd| serde_json::to_value(crd).unwrap()).collect();
     lab.apply(&kinds).unwrap();
     let reference = Reference::prepare(&lab, SHORTENED).unwrap();
-    assert_eq!(reference.shortened().len(), 11, "{:#?}", reference.shortened());
+    assert_eq!(reference.shortened().len(), 10, "{:#?}", reference.shortened());
     reference.secrets(&lab).unwrap();
     eventually("Tidegate's kinds are served", Duration::from_secs(30), async || {
         reference.apply_tidegate(&lab).ok()
@@ -225,6 +239,18 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
     .await
     .or_else(|_| reference.apply_tidegate(&lab))
     .unwrap();
+
+    for (user, verb, allowed) in [
+        ("joe", "approve", true),
+        ("oidc:jane@hospital.example", "promote", true),
+        ("pia", "approve", true),
+        ("pia", "promote", false),
+        ("sam", "reject", true),
+        ("vic", "get", true),
+        ("vic", "approve", false),
+    ] {
+        assert_eq!(may(&reference, user, verb).await, allowed, "{user} {verb}");
+    }
 
     let mut sets = rendered(reference.folder().to_owned()).await;
     let digests: BTreeMap<_, _> = IMAGES
@@ -247,7 +273,7 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
         }
         let deployments: Api<Deployment> =
             Api::namespaced(client.clone(), &format!("clinic-{environment}"));
-        eventually("every Deployment is available", Duration::from_secs(60), async || {
+        eventually("every Deployment is available", Duration::from_mins(1), async || {
             let all = deployments.list(&ListParams::default()).await.unwrap().items;
             let available = |deployment: &Deployment| {
                 let status = deployment.status.clone().unwrap_or_default();
@@ -284,7 +310,9 @@ fn people_sign_commits_and_the_build_signs_images() {
         crate::error::run("verifying a commit", &mut git)
     };
     reference
-        .edit("production/infra/namespace.yaml", |text| text.replace("integration: High", "integration: Low"))
+        .edit("production/infra/namespace.yaml", |text| {
+            text.replace("integration: High", "integration: Low")
+        })
         .unwrap();
     verify(&reference.commit_as("oidc:jane@hospital.example", "Change a label").unwrap()).unwrap();
     reference.write("NOTES.md", "A note.\n").unwrap();

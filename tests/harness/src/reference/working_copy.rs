@@ -70,9 +70,8 @@ impl WorkingCopy {
         let mut objects = Vec::new();
         walk(&self.folder.join(folder), &mut |path| {
             let text = fs::read_to_string(path).map_err(file("reading", path))?;
-            let found: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
-                wrong(format!("reading {}", path.display()), error.to_string())
-            })?;
+            let found: Vec<Value> = serde_saphyr::from_multiple(&text)
+                .map_err(|error| wrong(format!("reading {}", path.display()), error.to_string()))?;
             objects.extend(found.into_iter().filter(|object| !object.is_null()));
             Ok(())
         })?;
