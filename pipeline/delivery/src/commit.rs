@@ -12,9 +12,9 @@ use tidegate_schemas::{PlannedCommit, Promotion, Release};
 use tidegate_source::{Mirror, NewCommit, Push, Tree};
 
 use crate::Error;
-use crate::engine::{Engine, author, whole_seconds};
+use crate::engine::{author, whole_seconds};
 use crate::lane::LaneState;
-use crate::world::PipelineKey;
+use crate::promote::Pass;
 
 /// What became of a commit.
 pub enum Outcome {
@@ -29,15 +29,14 @@ pub enum Outcome {
 /// # Errors
 /// When the release's sets cannot be read, or Git does not take it.
 pub async fn make(
-    engine: &Engine,
-    key: &PipelineKey,
-    mirror: &Mirror,
+    pass: &Pass<'_>,
     here: &LaneState<'_>,
     promotion: &Promotion,
     release: &Release,
     planned: &PlannedCommit,
     admitted: &AdmittedChange,
 ) -> Result<Outcome, Error> {
+    let Pass { engine, key, mirror, .. } = pass;
     let environment = &here.environment.name;
     let content = |e: tidegate_release::Error| Error::Content(e.to_string());
     let name = release.name_any();

@@ -7,13 +7,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{Digest, EnvironmentName, LaneName};
 use tidegate_promotion::wanted;
-use tidegate_schemas::{Effective, Kind, Pipeline, Promotion, PromotionSpec};
-use tidegate_source::Mirror;
+use tidegate_schemas::{Kind, Promotion, PromotionSpec};
 
 use crate::engine::Engine;
 use crate::journal::Recent;
 use crate::lane::LaneState;
-use crate::promote::lanes;
+use crate::promote::Pass;
 use crate::world::{PIPELINE_LABEL, PipelineKey};
 use crate::{Error, names};
 
@@ -24,20 +23,14 @@ pub const BECAUSE_LABEL: &str = "tidegate.dev/because";
 ///
 /// # Errors
 /// When the API server does not take one.
-pub async fn wanted_promotions(
-    engine: &Engine,
-    key: &PipelineKey,
-    pipeline: &Pipeline,
-    effective: &Effective,
-    mirror: &Mirror,
-    recent: &mut Recent,
-) -> Result<(), Error> {
+pub async fn wanted_promotions(pass: &Pass<'_>, recent: &mut Recent) -> Result<(), Error> {
+    let Pass { engine, key, pipeline, effective, .. } = pass;
     let Some(status) = &pipeline.status else { return Ok(()) };
     for (lane, name) in &status.releases {
         let Some(release) = engine.world.release(&key.namespace, name) else { continue };
         for (place, environment) in effective.environments.iter().enumerate() {
             let promotions = recent.promotions(engine, key);
-            let lanes = lanes(engine, key, effective, mirror, &promotions)?;
+            let lanes = pass.lanes(&promotions)?;
             let Some(here) = lanes.get(&(environment.name.clone(), lane.clone())) else { continue };
             let holds = |e: &EnvironmentName| -> Option<Digest> {
                 lanes

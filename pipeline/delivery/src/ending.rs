@@ -10,7 +10,8 @@ use tidegate_source::{Mirror, NewNote, Push};
 
 use crate::engine::{Engine, author, whole_seconds};
 use crate::journal::Recent;
-use crate::lane::{LaneState, Lanes};
+use crate::lane::LaneState;
+use crate::promote::Pass;
 use crate::world::PipelineKey;
 use crate::{Error, create};
 
@@ -18,20 +19,16 @@ use crate::{Error, create};
 ///
 /// # Errors
 /// When Git or the API server does not take it; the promotion has not ended then.
-#[allow(clippy::too_many_arguments, reason = "everything that the end was decided on")]
 pub async fn effects(
-    engine: &Engine,
-    key: &PipelineKey,
+    pass: &Pass<'_>,
     recent: &mut Recent,
-    lanes: &Lanes<'_>,
     here: &LaneState<'_>,
     promotion: &Promotion,
-    mirror: &Mirror,
     phase: Phase,
     reason: String,
     now: Timestamp,
 ) -> Result<String, Error> {
-    let _same_environment = lanes;
+    let Pass { engine, key, mirror, .. } = pass;
     match phase {
         Phase::Succeeded => {
             note(engine, key, here, promotion, mirror, now).await?;

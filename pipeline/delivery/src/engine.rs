@@ -105,7 +105,7 @@ pub async fn run(
         loop {
             use tokio::sync::broadcast::error::RecvError;
             match repositories.recv().await {
-                Ok(_) | Err(RecvError::Lagged(_)) => {
+                Ok(()) | Err(RecvError::Lagged(_)) => {
                     if wakes.send(Wake::All).is_err() {
                         return;
                     }
@@ -163,24 +163,23 @@ fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Pair {
 /// While nothing that the last outcome rests on has moved, it does nothing.
 async fn discoverer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
     let mut follower = Follower::new(engine.registry.clone());
-    let mut followed: Option<(Followed, Vec<FollowedImage>)> = None;
+    let mut choices: Option<(Followed, Vec<FollowedImage>)> = None;
     let mut last: Option<Inputs> = None;
     let mut look_again = clock::now();
     let mut settled = true;
     loop {
         if let Some(pipeline) = engine.world.pipeline(&key) {
             let images = &pipeline.spec.images;
-            if clock::now() >= look_again || followed.as_ref().is_none_or(|(_, of)| of != images) {
+            if clock::now() >= look_again || choices.as_ref().is_none_or(|(_, of)| of != images) {
                 let held = pipeline.status.as_ref().map(|s| s.images.clone()).unwrap_or_default();
-                followed = Some((follower.look(images, &held).await, images.clone()));
+                choices = Some((follower.look(images, &held).await, images.clone()));
                 look_again = clock::now() + engine.image_interval;
                 last = last.filter(|_| settled);
             }
         }
         let mut pause = clock::until(look_again, clock::now());
-        let inputs = followed.as_ref().and_then(|(f, _)| Inputs::now(&engine, &key, f));
-        if let Some((followed, _)) = followed.as_ref().filter(|_| last.is_none() || last != inputs)
-        {
+        let inputs = choices.as_ref().and_then(|(f, _)| Inputs::now(&engine, &key, f));
+        if let Some((followed, _)) = choices.as_ref().filter(|_| last.is_none() || last != inputs) {
             match discover::pass(&engine, &key, followed, clock::now()).await {
                 Ok(stands) => {
                     settled = stands;

@@ -38,11 +38,10 @@ impl Recent {
             let stored = found.iter_mut().find(|p| p.name_any() == own.name_any());
             match stored {
                 Some(stored) if stored.uid() == own.uid() && version(own) > version(stored) => {
-                    *stored = own.clone()
+                    *stored = own.clone();
                 }
-                Some(_) => {}
                 None if now.duration_since(*at).as_secs() < BELIEVED => found.push(own.clone()),
-                None => {}
+                _ => {}
             }
         }
         found.sort_by_key(|p| (p.creation_timestamp(), crate::names::number(&p.name_any())));

@@ -41,18 +41,18 @@ pub async fn pass(
     let source = engine
         .sources
         .resolve(&key.namespace, &pipeline.spec.source.repository)
-        .map_err(|e| Error::Source(e.to_string()))?;
-    let mirror = source.mirror.clone();
-    create::wanted_promotions(engine, key, &pipeline, &effective, &mirror, recent).await?;
+        .map_err(Error::Source)?;
+
+    let pass =
+        Pass { engine, key, pipeline: &pipeline, effective: &effective, mirror: &source.mirror };
+    create::wanted_promotions(&pass, recent).await?;
     let mut again = None;
     let mut trouble = None;
     for (environment, lane, name) in open(engine, key, recent) {
-        let moved =
-            Moving { engine, key, pipeline: &pipeline, effective: &effective, mirror: &mirror };
-        match moved.advance(recent, &environment, &lane, &name).await {
+        match pass.advance(recent, &environment, &lane, &name).await {
             Ok(until) => again = earliest(again, until),
             Err(error) => {
-                moved.note(recent, &name, &error).await;
+                pass.note(recent, &name, &error).await;
                 trouble = Some(error);
             }
         }
@@ -93,39 +93,42 @@ fn open(
         .collect()
 }
 
-/// Every lane of every environment as it is now.
-pub fn lanes<'a>(
-    engine: &Engine,
-    key: &PipelineKey,
-    effective: &'a Effective,
-    mirror: &Mirror,
-    promotions: &[Promotion],
-) -> Result<Lanes<'a>, Error> {
-    let mut lanes = HashMap::new();
-    for environment in &effective.environments {
-        for lane in &environment.lanes {
-            let own = promotions
-                .iter()
-                .filter(|p| p.spec.environment == environment.name && p.spec.lane == lane.name)
-                .cloned()
-                .collect();
-            let sync = engine.world.sync(&key.namespace, &lane.paths.sync);
-            let state = LaneState::new(environment, lane, sync, mirror, own)?;
-            lanes.insert((environment.name.clone(), lane.name.clone()), state);
+/// What one pass works with.
+pub struct Pass<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The pipeline's namespace and name.
+    pub key: &'a PipelineKey,
+    /// The pipeline.
+    pub pipeline: &'a Arc<Pipeline>,
+    /// The pipeline with every default filled in.
+    pub effective: &'a Effective,
+    /// The deploy repository.
+    pub mirror: &'a Arc<Mirror>,
+}
+
+impl<'a> Pass<'a> {
+    /// Every lane of every environment as it is now.
+    ///
+    /// # Errors
+    /// When what a lane holds cannot be read.
+    pub fn lanes(&self, promotions: &[Promotion]) -> Result<Lanes<'a>, Error> {
+        let mut lanes = HashMap::new();
+        for environment in &self.effective.environments {
+            for lane in &environment.lanes {
+                let own = promotions
+                    .iter()
+                    .filter(|p| p.spec.environment == environment.name && p.spec.lane == lane.name)
+                    .cloned()
+                    .collect();
+                let sync = self.engine.world.sync(&self.key.namespace, &lane.paths.sync);
+                let state = LaneState::new(environment, lane, sync, self.mirror, own)?;
+                lanes.insert((environment.name.clone(), lane.name.clone()), state);
+            }
         }
+        Ok(lanes)
     }
-    Ok(lanes)
-}
 
-struct Moving<'a> {
-    engine: &'a Engine,
-    key: &'a PipelineKey,
-    pipeline: &'a Arc<Pipeline>,
-    effective: &'a Effective,
-    mirror: &'a Arc<Mirror>,
-}
-
-impl Moving<'_> {
     /// Steps one promotion until it waits.
     async fn advance(
         &self,
@@ -137,7 +140,7 @@ impl Moving<'_> {
         for _ in 0..STEPS {
             let now = clock::now();
             let promotions = recent.promotions(self.engine, self.key);
-            let lanes = lanes(self.engine, self.key, self.effective, self.mirror, &promotions)?;
+            let lanes = self.lanes(&promotions)?;
             let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
                 return Ok(None);
             };
@@ -169,8 +172,7 @@ impl Moving<'_> {
                 Step::Wait { until, .. } => Some(*until),
                 _ => None,
             };
-            self.carry_out(recent, &lanes, here, promotion, status, step, decision.as_ref(), now)
-                .await?;
+            self.carry_out(recent, here, promotion, status, step, decision.as_ref(), now).await?;
             if let Some(until) = waits {
                 return Ok(until);
             }
@@ -215,7 +217,6 @@ impl Moving<'_> {
     async fn carry_out(
         &self,
         recent: &mut Recent,
-        lanes: &Lanes<'_>,
         here: &LaneState<'_>,
         promotion: &Promotion,
         mut status: PromotionStatus,
@@ -242,7 +243,7 @@ impl Moving<'_> {
                 journal::committed(&mut status, commit, &here.lane.paths.branch, now);
             }
             Step::Committed(commit) => {
-                journal::committed(&mut status, commit, &here.lane.paths.branch, now)
+                journal::committed(&mut status, commit, &here.lane.paths.branch, now);
             }
             Step::Readmit(why) => {
                 status.planned = None;
@@ -259,19 +260,8 @@ impl Moving<'_> {
                 journal::enter(&mut status, Phase::Watching, message, now);
             }
             Step::End { phase, reason } => {
-                let reason = ending::effects(
-                    self.engine,
-                    self.key,
-                    recent,
-                    lanes,
-                    here,
-                    promotion,
-                    self.mirror,
-                    phase,
-                    reason,
-                    now,
-                )
-                .await?;
+                let reason =
+                    ending::effects(self, recent, here, promotion, phase, reason, now).await?;
                 status.ended_at = Some(now);
                 status.known_good = phase == Phase::Succeeded;
                 journal::enter(&mut status, phase, reason, now);
@@ -291,17 +281,7 @@ impl Moving<'_> {
         let admitted = decision.and_then(Decision::admitted);
         let release = self.engine.world.release(&self.key.namespace, &promotion.spec.release);
         let (Some(admitted), Some(release)) = (admitted, release) else { return Ok(None) };
-        let made = commit::make(
-            self.engine,
-            self.key,
-            self.mirror,
-            here,
-            promotion,
-            &release,
-            planned,
-            admitted,
-        )
-        .await?;
+        let made = commit::make(self, here, promotion, &release, planned, admitted).await?;
         self.engine.sources.nudge(&self.key.namespace, &self.pipeline.spec.source.repository);
         match made {
             commit::Outcome::Pushed(commit) => Ok(Some(commit)),

@@ -175,3 +175,32 @@ pub fn in_order(lanes: &[LaneSpec]) -> Vec<&LaneSpec> {
     }
     ordered
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(lanes: &[(&str, &[&str])]) -> Vec<String> {
+        let lanes: Vec<LaneSpec> = lanes
+            .iter()
+            .map(|(name, requires)| LaneSpec {
+                name: name.parse().unwrap(),
+                requires: requires.iter().map(|r| r.parse().unwrap()).collect(),
+            })
+            .collect();
+        in_order(&lanes).into_iter().map(|l| l.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_lane_comes_after_those_it_requires() {
+        assert_eq!(
+            order(&[("app", &["infra", "security"]), ("infra", &["security"]), ("security", &[])]),
+            ["security", "infra", "app"]
+        );
+    }
+
+    #[test]
+    fn lanes_that_require_each_other_are_all_there() {
+        assert_eq!(order(&[("a", &["b"]), ("b", &["a"])]), ["a", "b"]);
+    }
+}

@@ -36,7 +36,7 @@ impl Files for Tree {
 
 /// Renders one lane for every environment.
 pub async fn lane(
-    renderer: &Renderer,
+    workers: &Renderer,
     snapshot: &Snapshot,
     effective: &Effective,
     lane: &LaneName,
@@ -45,7 +45,7 @@ pub async fn lane(
     let mut rendered = Rendered { sets: BTreeMap::new(), faults: Vec::new(), passing: false };
     for environment in &effective.environments {
         let Some(rules) = environment.lane(lane) else { continue };
-        match one(renderer, snapshot, rules, &environment.target, images).await {
+        match one(workers, snapshot, rules, &environment.target, images).await {
             Ok(Some(set)) => {
                 rendered.sets.insert(environment.name.clone(), set);
             }
@@ -60,7 +60,7 @@ pub async fn lane(
 }
 
 async fn one(
-    renderer: &Renderer,
+    workers: &Renderer,
     snapshot: &Snapshot,
     lane: &EffectiveLane,
     target: &str,
@@ -79,7 +79,7 @@ async fn one(
         Entry::Missing => return Ok(None),
         Entry::File(_) => return Err((format!("{folder} is a file; a lane is a folder"), false)),
     }
-    let rendered = renderer
+    let rendered = workers
         .render(tree, folder, Kind::Auto)
         .await
         .map_err(|e: RenderError| (e.to_string(), !e.is_refusal()))?;
