@@ -11,7 +11,7 @@ use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, Period};
 use tidegate_promotion::{Branch, LaneContent, Past, SyncView};
 use tidegate_release::deploy::DeployTrailers;
 use tidegate_schemas::{
-    EffectiveEnvironment, EffectiveLane, Held, Phase, Promotion, PromotionStatus, Sync,
+    EffectiveEnvironment, EffectiveLane, Held, Kind, Phase, Promotion, PromotionStatus, Sync,
 };
 use tidegate_source::Mirror;
 
@@ -93,16 +93,21 @@ impl<'a> LaneState<'a> {
     pub fn content(&self) -> LaneContent {
         let brings = |p: &Promotion| status(p).manifests;
         let open = self.promotions.iter().filter(|p| !phase(p).is_final());
-        let declined = self
-            .promotions
-            .iter()
-            .filter(|p| matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied));
+        // What was rolled back from is not brought again by itself, whoever rolled it back.
+        let rolled_back = self.promotions.iter().rposition(|p| {
+            p.spec.kind == Kind::Rollback
+                && !matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::Superseded)
+        });
+        let declined = self.promotions.iter().enumerate().filter(|(place, p)| {
+            rolled_back.is_some_and(|rollback| *place < rollback)
+                || matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied)
+        });
         LaneContent {
             holds: self.holding.as_ref().map(|h| h.trailers.manifests),
             open: open
                 .filter_map(|p| Some((p.name_any(), brings(p)?, p.spec.kind, phase(p))))
                 .collect(),
-            declined: declined.filter_map(brings).collect(),
+            declined: declined.filter_map(|(_, p)| brings(p)).collect(),
         }
     }
 
