@@ -27,6 +27,9 @@ const STAGES: [&str; 7] = [
     "pod/chaos/pod-init-container-running-failed.yaml",
 ];
 
+/// Stages of this repository, for controllers that are not there.
+const OWN_STAGES: [&str; 2] = ["cloudnative-pg.yaml", "horizontal-pod-autoscaler.yaml"];
+
 /// Where the parts of one lab listen.
 pub(crate) struct Addresses {
     pub(crate) etcd: String,
@@ -127,6 +130,8 @@ fn control_plane(folder: &Path, program: &Path, addresses: &Addresses) -> BTreeM
             ("authorization-kubeconfig", controllers),
             ("service-account-private-key-file", pki("sa.key")),
             ("root-ca-file", pki("ca.crt")),
+            // A Stage stands in for it: pretended pods have no metrics.
+            ("controllers", "*,-horizontal-pod-autoscaler-controller".into()),
             ("use-service-account-credentials", "true".into()),
             ("leader-elect", "false".into()),
             ("secure-port", "0".into()),
@@ -171,8 +176,8 @@ fn kwok(folder: &Path, program: &Path) -> Result<Part, LabError> {
         ],
     );
     kwok.args.extend(STAGES.map(|stage| format!("--config={}", text(&stages.join(stage)))));
-    let own = repository_root().join("tests/lab/stages/cloudnative-pg.yaml");
-    kwok.args.push(format!("--config={}", text(&own)));
+    let own = repository_root().join("tests/lab/stages");
+    kwok.args.extend(OWN_STAGES.map(|stage| format!("--config={}", text(&own.join(stage)))));
     Ok(kwok)
 }
 

@@ -271,12 +271,14 @@ impl Reference {
         ])
     }
 
-    /// Makes what an external store and the database operator would make in the targets, which
+    /// Makes what is made in the targets by others than Tidegate: applies `cluster/` as the
+    /// administrator, and the Secrets of an external store and the database operator. The targets
     /// must exist.
     ///
     /// # Errors
     /// When a target is missing or the API server refuses.
-    pub fn target_secrets(&self, lab: &Lab) -> Result<(), LabError> {
+    pub fn prepare_targets(&self, lab: &Lab) -> Result<(), LabError> {
+        lab.apply(&self.work.objects("cluster")?)?;
         let password = &self.webhook_token[..24];
         for target in TARGETS {
             lab.apply(&[

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, ListParams, PostParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -240,15 +241,9 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
     .or_else(|_| reference.apply_tidegate(&lab))
     .unwrap();
 
-    for (user, verb, allowed) in [
-        ("joe", "approve", true),
-        ("oidc:jane@hospital.example", "promote", true),
-        ("pia", "approve", true),
-        ("pia", "promote", false),
-        ("sam", "reject", true),
-        ("vic", "get", true),
-        ("vic", "approve", false),
-    ] {
+    for (user, verb, allowed) in
+        [("pia", "approve", true), ("pia", "promote", false), ("vic", "approve", false)]
+    {
         assert_eq!(may(&reference, user, verb).await, allowed, "{user} {verb}");
     }
 
@@ -271,8 +266,19 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
             lab.apply(&objects).unwrap();
             lab.would_accept(&objects).unwrap();
         }
-        let deployments: Api<Deployment> =
-            Api::namespaced(client.clone(), &format!("clinic-{environment}"));
+        let target = format!("clinic-{environment}");
+        let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &target);
+        eventually("the autoscaler can scale", Duration::from_secs(30), async || {
+            let status = autoscalers.get("odoo-web").await.unwrap().status?;
+            status
+                .conditions?
+                .iter()
+                .any(|c| c.type_ == "ScalingActive" && c.status == "True")
+                .then_some(())
+        })
+        .await
+        .unwrap();
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), &target);
         eventually("every Deployment is available", Duration::from_mins(1), async || {
             let all = deployments.list(&ListParams::default()).await.unwrap().items;
             let available = |deployment: &Deployment| {
@@ -286,7 +292,7 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
         .await
         .unwrap();
     }
-    reference.target_secrets(&lab).unwrap();
+    reference.prepare_targets(&lab).unwrap();
 }
 
 #[test]
