@@ -118,7 +118,14 @@ pub fn effective(
     let mut found: Vec<EffectiveEnvironment> = Vec::new();
     for environment in &pipeline.spec.environments {
         let previous = found.last().map(|e| e.name.clone());
-        match one_environment(pipeline, &name, environment, previous, environments, classes) {
+        match one_environment(
+            pipeline,
+            &name,
+            environment,
+            previous.as_ref(),
+            environments,
+            classes,
+        ) {
             Ok(e) => found.push(e),
             Err(error) => errors.push(error),
         }
@@ -130,7 +137,7 @@ fn one_environment(
     pipeline: &Pipeline,
     name: &PipelineName,
     environment: &EnvironmentName,
-    previous: Option<EnvironmentName>,
+    previous: Option<&EnvironmentName>,
     environments: &[Environment],
     classes: &[EnvironmentClass],
 ) -> Result<EffectiveEnvironment, String> {
@@ -152,7 +159,7 @@ fn one_environment(
         .spec
         .lanes
         .iter()
-        .map(|lane| one_lane(pipeline, name, environment, previous.as_ref(), &lane.name, class))
+        .map(|lane| one_lane(pipeline, name, environment, previous, &lane.name, class))
         .collect();
     Ok(EffectiveEnvironment {
         name: environment.clone(),

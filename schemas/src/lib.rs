@@ -6,6 +6,8 @@
 //! persisted (verdicts, findings, health, decisions) is a type of this crate, and
 //! the crates that decide return it.
 
+#![allow(clippy::duplicated_attributes, reason = "one printcolumn attribute for each column")]
+
 pub mod admission;
 mod approval;
 mod class;
