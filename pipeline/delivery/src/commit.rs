@@ -98,16 +98,24 @@ pub async fn make(
     }
 }
 
-/// The commit on the branch that this promotion made, if it is there.
-pub async fn find(mirror: &Mirror, branch: &str, promotion: &Promotion) -> Option<CommitId> {
+/// The commit that this promotion made, if the Sync has accepted it or the branch has it.
+pub async fn find(
+    mirror: &Mirror,
+    here: &LaneState<'_>,
+    promotion: &Promotion,
+) -> Option<CommitId> {
     let status = promotion.status.as_ref()?;
+    let name = promotion.name_any();
+    let ours = |t: &DeployTrailers| t.promotion == name && Some(t.change) == status.change;
+    if let Some(holding) = here.holding.as_ref().filter(|h| ours(&h.trailers)) {
+        return Some(holding.commit.clone());
+    }
     let parent = status.planned.as_ref()?.parent.clone();
     let heads = mirror.heads();
-    let head = heads.branch(branch).ok()?;
+    let head = heads.branch(&here.lane.paths.branch).ok()?;
     let commits = mirror.commits(parent.as_ref(), head, 50).await.ok()?;
-    let name = promotion.name_any();
     commits.into_iter().find_map(|commit| {
         let trailers = DeployTrailers::parse(&commit.message).ok()?;
-        (trailers.promotion == name && Some(trailers.change) == status.change).then_some(commit.id)
+        ours(&trailers).then_some(commit.id)
     })
 }

@@ -30,7 +30,7 @@ pub async fn wanted_promotions(pass: &Pass<'_>, recent: &mut Recent) -> Result<(
         let Some(release) = engine.world.release(&key.namespace, name) else { continue };
         for (place, environment) in effective.environments.iter().enumerate() {
             let promotions = recent.promotions(engine, key);
-            let lanes = pass.lanes(&promotions)?;
+            let lanes = pass.lanes(&promotions);
             let Some(here) = lanes.get(&(environment.name.clone(), lane.clone())) else { continue };
             let holds = |e: &EnvironmentName| -> Option<Digest> {
                 lanes

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stub::Sources;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
@@ -17,6 +16,7 @@ use tidegate_schemas::{
     FollowedImage, Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus,
 };
 use tidegate_source::Person;
+use tidegate_sync::Sources;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
@@ -105,7 +105,7 @@ pub async fn run(
         loop {
             use tokio::sync::broadcast::error::RecvError;
             match repositories.recv().await {
-                Ok(()) | Err(RecvError::Lagged(_)) => {
+                Ok(_) | Err(RecvError::Lagged(_)) => {
                     if wakes.send(Wake::All).is_err() {
                         return;
                     }

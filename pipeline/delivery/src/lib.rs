@@ -21,7 +21,6 @@ mod promote;
 mod publish;
 mod render;
 mod source;
-mod stub;
 mod syncs;
 mod trust;
 mod world;

@@ -12,6 +12,7 @@ use tidegate_ids::{EnvironmentName, LaneName};
 use tidegate_promotion::{Live, Step, next};
 use tidegate_schemas::{Effective, Kind, Phase, Pipeline, Promotion, PromotionStatus, WatchReport};
 use tidegate_source::Mirror;
+use tidegate_sync::RepositoryKey;
 
 use crate::engine::Engine;
 use crate::facts::{self, Known, Sight};
@@ -41,7 +42,7 @@ pub async fn pass(
     let source = engine
         .sources
         .resolve(&key.namespace, &pipeline.spec.source.repository)
-        .map_err(Error::Source)?;
+        .map_err(|e| Error::Source(e.to_string()))?;
 
     let pass =
         Pass { engine, key, pipeline: &pipeline, effective: &effective, mirror: &source.mirror };
@@ -108,11 +109,10 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// Every lane of every environment as it is now.
-    ///
-    /// # Errors
-    /// When what a lane holds cannot be read.
-    pub fn lanes(&self, promotions: &[Promotion]) -> Result<Lanes<'a>, Error> {
+    /// Every lane of every environment as it is now. A lane whose content cannot be read is not
+    /// among them: its gates are closed, and so are those that look at it.
+    #[must_use]
+    pub fn lanes(&self, promotions: &[Promotion]) -> Lanes<'a> {
         let mut lanes = HashMap::new();
         for environment in &self.effective.environments {
             for lane in &environment.lanes {
@@ -122,11 +122,17 @@ impl<'a> Pass<'a> {
                     .cloned()
                     .collect();
                 let sync = self.engine.world.sync(&self.key.namespace, &lane.paths.sync);
-                let state = LaneState::new(environment, lane, sync, self.mirror, own)?;
-                lanes.insert((environment.name.clone(), lane.name.clone()), state);
+                match LaneState::new(environment, lane, sync, self.mirror, own) {
+                    Ok(state) => {
+                        lanes.insert((environment.name.clone(), lane.name.clone()), state);
+                    }
+                    Err(error) => {
+                        tracing::warn!(environment = %environment.name, lane = %lane.name, %error, "what this lane holds cannot be read");
+                    }
+                }
             }
         }
-        Ok(lanes)
+        lanes
     }
 
     /// Steps one promotion until it waits.
@@ -140,9 +146,11 @@ impl<'a> Pass<'a> {
         for _ in 0..STEPS {
             let now = clock::now();
             let promotions = recent.promotions(self.engine, self.key);
-            let lanes = self.lanes(&promotions)?;
+            let lanes = self.lanes(&promotions);
             let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
-                return Ok(None);
+                return Err(Error::Source(format!(
+                    "what lane {lane} of {environment} holds cannot be read from the repository; it is tried again"
+                )));
             };
             let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else {
                 return Ok(None);
@@ -153,11 +161,16 @@ impl<'a> Pass<'a> {
                 recent.write(self.engine, promotion, status).await?;
                 return Ok(None);
             }
-            let (known, decision) = self.decision(&lanes, here, promotion, now).await?;
-            if let Some((known, decision)) = known.as_ref().zip(decision.as_ref()) {
+            // What is on the branch was admitted; deciding again would judge it by its own effect.
+            let ours = commit::find(self.mirror, here, promotion).await;
+            let decided = match ours {
+                None => self.decision(&lanes, here, promotion, now).await?,
+                Some(_) => None,
+            };
+            if let Some((known, decision)) = &decided {
                 journal::record_decision(&mut status, known, decision, here, now)?;
             }
-            let ours = commit::find(self.mirror, &here.lane.paths.branch, promotion).await;
+            let decision = decided.map(|(_, decision)| decision);
             let live = Live {
                 decision: decision.as_ref(),
                 newer: newer(here, promotion),
@@ -186,9 +199,9 @@ impl<'a> Pass<'a> {
         here: &LaneState<'_>,
         promotion: &Promotion,
         now: Timestamp,
-    ) -> Result<(Option<Known>, Option<Decision>), Error> {
+    ) -> Result<Option<(Known, Decision)>, Error> {
         if !matches!(phase(promotion), Phase::Waiting | Phase::Admitted) {
-            return Ok((None, None));
+            return Ok(None);
         }
         let Some(release) = self.engine.world.release(&self.key.namespace, &promotion.spec.release)
         else {
@@ -210,7 +223,7 @@ impl<'a> Pass<'a> {
         };
         let known = facts::gather(&sight, here, promotion, &release).await?;
         let decision = decide(&known.facts, &known.policy, &people, now);
-        Ok((Some(known), Some(decision)))
+        Ok(Some((known, decision)))
     }
 
     #[allow(clippy::too_many_arguments, reason = "everything that one step was decided on")]
@@ -282,7 +295,8 @@ impl<'a> Pass<'a> {
         let release = self.engine.world.release(&self.key.namespace, &promotion.spec.release);
         let (Some(admitted), Some(release)) = (admitted, release) else { return Ok(None) };
         let made = commit::make(self, here, promotion, &release, planned, admitted).await?;
-        self.engine.sources.nudge(&self.key.namespace, &self.pipeline.spec.source.repository);
+        let repository = &self.pipeline.spec.source.repository;
+        self.engine.sources.pushed(&RepositoryKey::stated(&self.key.namespace, repository));
         match made {
             commit::Outcome::Pushed(commit) => Ok(Some(commit)),
             commit::Outcome::Moved => {
