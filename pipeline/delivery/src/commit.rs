@@ -9,7 +9,7 @@ use tidegate_ids::CommitId;
 use tidegate_release::ReleaseId;
 use tidegate_release::deploy::{DeployTarget, DeployTrailers, deploy_files, release_set};
 use tidegate_schemas::{PlannedCommit, Promotion, Release};
-use tidegate_source::{Mirror, NewCommit, Push, Tree};
+use tidegate_source::{NewCommit, Push, Tree};
 
 use crate::Error;
 use crate::engine::{author, whole_seconds};
@@ -98,24 +98,33 @@ pub async fn make(
     }
 }
 
-/// The commit that this promotion made, if the Sync has accepted it or the branch has it.
+/// The commit that this promotion made, if the Sync has accepted it or the branch has it. Only what
+/// the environment's key signed counts: anybody may write trailers.
+///
+/// # Errors
+/// When the environment's key cannot be read.
 pub async fn find(
-    mirror: &Mirror,
+    pass: &Pass<'_>,
     here: &LaneState<'_>,
     promotion: &Promotion,
-) -> Option<CommitId> {
-    let status = promotion.status.as_ref()?;
+) -> Result<Option<CommitId>, Error> {
+    let Some(status) = &promotion.status else { return Ok(None) };
+    let Some(planned) = &status.planned else { return Ok(None) };
     let name = promotion.name_any();
     let ours = |t: &DeployTrailers| t.promotion == name && Some(t.change) == status.change;
     if let Some(holding) = here.holding.as_ref().filter(|h| ours(&h.trailers)) {
-        return Some(holding.commit.clone());
+        return Ok(Some(holding.commit.clone()));
     }
-    let parent = status.planned.as_ref()?.parent.clone();
-    let heads = mirror.heads();
-    let head = heads.branch(&here.lane.paths.branch).ok()?;
-    let commits = mirror.commits(parent.as_ref(), head, 50).await.ok()?;
-    commits.into_iter().find_map(|commit| {
-        let trailers = DeployTrailers::parse(&commit.message).ok()?;
-        ours(&trailers).then_some(commit.id)
-    })
+    let heads = pass.mirror.heads();
+    let Ok(head) = heads.branch(&here.lane.paths.branch) else { return Ok(None) };
+    let Ok(commits) = pass.mirror.commits(planned.parent.as_ref(), head, 50).await else {
+        return Ok(None);
+    };
+    let key = pass.engine.keys.of(&pass.key.namespace, here.environment.name.as_str()).await?;
+    let key = [key.public()];
+    let found = commits.into_iter().find(|commit| {
+        DeployTrailers::parse(&commit.message).is_ok_and(|t| ours(&t))
+            && commit.verify(&key).is_ok()
+    });
+    Ok(found.map(|commit| commit.id))
 }

@@ -162,7 +162,7 @@ impl<'a> Pass<'a> {
                 return Ok(None);
             }
             // What is on the branch was admitted; deciding again would judge it by its own effect.
-            let ours = commit::find(self.mirror, here, promotion).await;
+            let ours = commit::find(self, here, promotion).await?;
             let decided = match ours {
                 None => self.decision(&lanes, here, promotion, now).await?,
                 Some(_) => None,
