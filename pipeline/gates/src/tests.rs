@@ -233,3 +233,75 @@ fn what_cannot_be_verified_now_waits_and_is_not_refused() {
     }];
     assert_eq!(decide(&facts, &Policy::default(), &people(), at(200)).outcome, Outcome::Waiting);
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    const USERS: [&str; 6] = ["jane", "joe", "ann", "oidc:jane@hospital.example", "sam", "vic"];
+
+    fn approvals() -> impl Strategy<Value = Vec<ApprovalFact>> {
+        let one =
+            (0..USERS.len(), any::<bool>(), 100..300_i64).prop_map(|(user, listed, created)| {
+                let mut fact = approves(USERS[user]);
+                fact.name = format!("{}-{created}", USERS[user]);
+                fact.created = at(created);
+                if !listed {
+                    fact.spec.groups.clear();
+                }
+                fact
+            });
+        prop::collection::vec(one, 0..6)
+    }
+
+    fn facts_with(approvals: Vec<ApprovalFact>, suspended: bool, in_flight: bool) -> Facts {
+        let in_flight = in_flight.then(|| "another".to_owned());
+        Facts { approvals, suspended, in_flight, ..facts() }
+    }
+
+    fn open(facts: &Facts) -> bool {
+        decide(facts, &two_release_managers(), &people(), at(400)).outcome == Outcome::Admitted
+    }
+
+    proptest! {
+        #[test]
+        fn one_more_reason_never_opens_what_was_closed(
+            approvals in approvals(), suspended: bool, in_flight: bool, reason in 0..4,
+        ) {
+            let before = facts_with(approvals, suspended, in_flight);
+            let mut after = before.clone();
+            match reason {
+                0 => after.suspended = true,
+                1 => after.in_flight = Some("another".into()),
+                2 => after.approvals.push(says("sam", Word::Reject)),
+                _ => after.authors = Authors::Unknown("a commit is not signed".into()),
+            }
+            prop_assert!(open(&before) || !open(&after));
+        }
+
+        #[test]
+        fn the_order_in_which_approvals_arrive_never_matters(
+            approvals in approvals(), turn in 0..6_usize,
+        ) {
+            let before = facts_with(approvals, false, false);
+            let mut after = before.clone();
+            let turn = turn.min(after.approvals.len());
+            after.approvals.rotate_left(turn);
+            prop_assert_eq!(open(&before), open(&after));
+        }
+
+        #[test]
+        fn nobody_is_admitted_without_two_distinct_listed_people_who_are_no_authors(approvals in approvals()) {
+            let facts = facts_with(approvals, false, false);
+            if open(&facts) {
+                let people = people();
+                let counting: BTreeSet<_> = facts.approvals.iter()
+                    .filter(|a| a.spec.groups == ["release-managers"])
+                    .map(|a| people.person(&a.spec.user).to_owned())
+                    .filter(|p| p != "Ann Author")
+                    .collect();
+                prop_assert!(counting.len() >= 2, "{counting:?}");
+            }
+        }
+    }
+}
