@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_ids::LaneName;
 use tidegate_schemas::{
-    DEPLOYERS_NAMESPACE, Effective, EffectiveEnvironment, Environment, EnvironmentClass, Pipeline,
-    Repository, SYSTEM_NAMESPACE, effective,
+    DEPLOYERS_NAMESPACE, Effective, EffectiveEnvironment, Environment, Pipeline, Repository,
+    SYSTEM_NAMESPACE, effective,
 };
 
 use crate::document::{
@@ -20,6 +20,7 @@ use crate::document::{
 use crate::failure::Failure;
 use crate::install::ENGINE;
 use crate::lanes;
+use crate::objects::Objects;
 use crate::session::{Connection, list};
 
 /// Prints the namespaces, accounts and bindings that a pipeline's environments need.
@@ -33,19 +34,6 @@ pub struct Args {
     /// Where the engine runs.
     #[arg(long, default_value = SYSTEM_NAMESPACE)]
     pub system_namespace: String,
-}
-
-/// The objects that names, targets and Secrets are taken from.
-#[derive(Debug, Default)]
-pub struct Objects {
-    /// Pipelines.
-    pub pipelines: Vec<Pipeline>,
-    /// Environments.
-    pub environments: Vec<Environment>,
-    /// Classes.
-    pub classes: Vec<EnvironmentClass>,
-    /// Repositories.
-    pub repositories: Vec<Repository>,
 }
 
 /// The YAML that is to be applied.
@@ -70,6 +58,7 @@ async fn gather(connection: &Connection, args: &Args) -> Result<(Objects, String
             environments: list(&session.here()).await?,
             classes: list(&session.cluster()).await?,
             repositories: list(&session.here()).await?,
+            ..Objects::default()
         };
         return Ok((objects, args.pipeline.clone()));
     }
@@ -133,25 +122,6 @@ fn read_into(objects: &mut Objects, path: &Path) -> Result<(), Failure> {
         objects.add(value).map_err(|error| Failure::from(format!("{name}: {error}")))?;
     }
     Ok(())
-}
-
-impl Objects {
-    /// Takes the object in, where it is of a kind that matters here.
-    ///
-    /// # Errors
-    /// When it is of such a kind and does not have its form.
-    pub fn add(&mut self, value: Value) -> Result<(), serde_json::Error> {
-        let ours =
-            value["apiVersion"].as_str().is_some_and(|v| v.starts_with(tidegate_schemas::GROUP));
-        match value["kind"].as_str().filter(|_| ours) {
-            Some("Pipeline") => self.pipelines.push(serde_json::from_value(value)?),
-            Some("Environment") => self.environments.push(serde_json::from_value(value)?),
-            Some("EnvironmentClass") => self.classes.push(serde_json::from_value(value)?),
-            Some("Repository") => self.repositories.push(serde_json::from_value(value)?),
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 fn pick<'a>(

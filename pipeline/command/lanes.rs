@@ -155,7 +155,13 @@ pub fn lane_roles() -> Vec<Document> {
     app.push(events);
     let mut infra = rights(INFRA, EVERYTHING, "what the infra lane may hold");
     infra.extend(rights(BACKING, EVERYTHING, "a cache or database that is a plain workload"));
-    let security = rights(SECURITY, EVERYTHING, "what the security lane may hold");
+    let mut security = rights(SECURITY, EVERYTHING, "what the security lane may hold");
+    security.push(Right::new(
+        "rbac.authorization.k8s.io",
+        "roles",
+        "bind escalate",
+        "roles in Git may grant what the account itself does not hold, within the target only",
+    ));
     [("app", app), ("infra", infra), ("security", security)]
         .into_iter()
         .map(|(lane, rights)| {

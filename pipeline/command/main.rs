@@ -3,14 +3,30 @@
 //! Wiring only. What a command decides or says is in pure modules (`document`, `install`,
 //! `bootstrap`, `board`, `story`, …); here arguments become calls and failures exit codes.
 
+mod ask;
+mod awaited;
+mod board;
 mod bootstrap;
+mod changes;
 mod controller;
+mod decide;
+mod diff;
 mod document;
+mod explain;
 mod failure;
+mod get;
 mod install;
 mod lanes;
+mod objects;
 mod people;
 mod session;
+mod setup;
+mod story;
+mod text;
+mod wait;
+
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
@@ -31,6 +47,14 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Get(get::Args),
+    Explain(explain::Args),
+    Diff(diff::Args),
+    Approve(decide::Approve),
+    Reject(decide::Reject),
+    Promote(ask::Promote),
+    Rollback(ask::Rollback),
+    Wait(wait::Args),
     Install(install::Args),
     Bootstrap(bootstrap::Args),
     Controller(controller::Args),
@@ -59,7 +83,16 @@ fn start(line: CommandLine) -> Result<(), Failure> {
 
 async fn run(line: CommandLine) -> Result<(), Failure> {
     let connection = &line.connection;
+    let now = jiff::Timestamp::now();
     match line.command {
+        Command::Get(args) => get::run(connection, &args, now).await,
+        Command::Explain(args) => explain::run(connection, &args, now).await,
+        Command::Diff(args) => diff::run(connection, &args).await,
+        Command::Approve(args) => decide::run(connection, args.into()).await,
+        Command::Reject(args) => decide::run(connection, args.into()).await,
+        Command::Promote(args) => ask::promote(connection, args).await,
+        Command::Rollback(args) => ask::rollback(connection, args).await,
+        Command::Wait(args) => wait::run(connection, &args).await,
         Command::Install(args) => {
             let system = connection.namespace.as_deref().unwrap_or(SYSTEM_NAMESPACE);
             let documents = install::documents(system, &args)

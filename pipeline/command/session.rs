@@ -6,6 +6,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Resource};
 
 use crate::failure::{Failure, chain, from_api};
+use crate::text::{paint, safe_lines};
 
 /// Which cluster, as whom, and where.
 #[derive(clap::Args, Debug, Clone)]
@@ -128,7 +129,16 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints text for people: safe for a terminal, and coloured on one.
+///
+/// # Errors
+/// As for [`print`].
+pub fn show(text: &str) -> Result<(), Failure> {
+    let text = safe_lines(text);
+    if colours() { print(&paint(&text)) } else { print(&text) }
+}
+
 /// Whether a person looks at the output (and did not set `NO_COLOR`, see no-color.org).
-pub fn colours() -> bool {
+fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

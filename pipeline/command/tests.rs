@@ -1,0 +1,187 @@
+//! What people read, told from one clinic whose app lane has been through everything.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use tidegate_ids::Digest;
+
+use crate::awaited::{Awaited, Wanted, awaited};
+use crate::board::board;
+use crate::failure::Code;
+use crate::objects::Objects;
+use crate::{setup, story};
+
+const IMAGE: &str = "registry.example.com/hospital/odoo";
+
+fn values() -> Vec<Value> {
+    serde_json::from_str(include_str!("fixtures/clinic.json")).unwrap()
+}
+
+fn objects(values: Vec<Value>) -> Objects {
+    let mut objects = Objects::default();
+    for value in values {
+        objects.add(value).unwrap();
+    }
+    objects
+}
+
+fn noon() -> Timestamp {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+#[test]
+fn the_board_says_what_runs_and_what_waits_for_what() {
+    let board = board(&objects(values()));
+    insta::assert_snapshot!(board.to_text(noon()));
+}
+
+#[test]
+fn a_board_without_pipelines_says_where_to_look() {
+    assert!(board(&Objects::default()).to_text(noon()).contains("name another namespace with -n"));
+}
+
+#[test]
+fn promotions_tell_their_story() {
+    let objects = objects(values());
+    let told: Vec<String> =
+        ["clinic-production-app-6", "clinic-production-app-3", "clinic-production-app-5"]
+            .iter()
+            .map(|name| {
+                let promotion = objects.promotions.iter().find(|p| p.name_any() == *name).unwrap();
+                story::promotion(promotion, &objects, noon())
+            })
+            .collect();
+    insta::assert_snapshot!(told.join("\n==========\n"));
+}
+
+#[test]
+fn releases_syncs_and_repositories_tell_their_story() {
+    let objects = objects(values());
+    let told = [
+        story::release(objects.release("clinic-app-cccccccccc").unwrap(), &objects, noon()),
+        story::sync(objects.sync("clinic-production-app").unwrap(), noon()),
+        story::repository(&objects.repositories[0], noon()),
+    ];
+    insta::assert_snapshot!(told.join("\n==========\n"));
+}
+
+#[test]
+fn a_pipeline_tells_every_effective_value_and_where_it_comes_from() {
+    let objects = objects(values());
+    let pipeline = &objects.pipelines[0];
+    let effective =
+        tidegate_schemas::effective(pipeline, &objects.environments, &objects.classes).unwrap();
+    insta::assert_snapshot!(setup::pipeline(pipeline, Ok(&effective), &objects, noon()));
+}
+
+/// What becomes of the image with this digest on its way to an environment, after `change`.
+fn outcome(digest: char, environment: &str, change: impl Fn(&mut Vec<Value>)) -> Awaited {
+    let mut world = values();
+    change(&mut world);
+    let wanted = Wanted {
+        repository: IMAGE.to_owned(),
+        digest: format!("sha256:{}", digest.to_string().repeat(64)).parse::<Digest>().unwrap(),
+        environment: environment.parse().unwrap(),
+        pipeline: None,
+    };
+    awaited(&wanted, &objects(world))
+}
+
+fn set(world: &mut [Value], name: &str, pointer: &str, to: Value) {
+    let object = world.iter_mut().find(|o| o["metadata"]["name"] == name).unwrap();
+    *object.pointer_mut(pointer).unwrap() = to;
+}
+
+fn gone(world: &mut Vec<Value>, name: &str) {
+    world.retain(|o| o["metadata"]["name"] != name);
+}
+
+#[track_caller]
+fn ends(outcome: Awaited, code: Code, words: &str) {
+    match outcome {
+        Awaited::Ended(found, said) => {
+            assert_eq!(found, code, "{said}");
+            assert!(said.contains(words), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_image_is_applied_when_its_promotion_is_watched_or_succeeded() {
+    let same = |_: &mut Vec<Value>| {};
+    assert!(matches!(outcome('4', "dev", same), Awaited::Applied(w) if w.contains("Succeeded")));
+    assert!(matches!(outcome('4', "staging", same), Awaited::Applied(w) if w.contains("Watching")));
+    let only_held = |world: &mut Vec<Value>| {
+        // Another release with the same content runs there: no promotion of its own is made.
+        gone(world, "clinic-production-app-6");
+        set(
+            world,
+            "clinic-app-dddddddddd",
+            "/spec/rendered/production/manifests",
+            json!(format!("sha256:{}", "b".repeat(64))),
+        );
+    };
+    assert!(
+        matches!(outcome('4', "production", only_held), Awaited::Applied(w) if w.contains("already runs there"))
+    );
+}
+
+#[test]
+fn an_image_that_waits_for_people_only_says_so() {
+    let same = |_: &mut Vec<Value>| {};
+    assert!(
+        matches!(outcome('4', "production", same), Awaited::People(w) if w.contains("1 of 2 people"))
+    );
+    let soaking = |world: &mut Vec<Value>| {
+        set(world, "clinic-production-app-6", "/status/gates/1/state", json!("Waiting"));
+    };
+    assert!(
+        matches!(outcome('4', "production", soaking), Awaited::OnItsWay(w) if w.contains("healthy in staging"))
+    );
+}
+
+#[test]
+fn an_image_that_will_not_arrive_says_why() {
+    let same = |_: &mut Vec<Value>| {};
+    ends(outcome('e', "dev", same), Code::Refused, "no signature by a key");
+    ends(outcome('3', "production", same), Code::Regressed, "crash loop");
+    ends(
+        outcome('1', "production", same),
+        Code::Superseded,
+        "clinic-app-dddddddddd took the place",
+    );
+    for (phase, code) in [
+        ("Rejected", Code::Refused),
+        ("Refused", Code::Refused),
+        ("Superseded", Code::Superseded),
+        ("NotApplied", Code::Failed),
+    ] {
+        let ended = |world: &mut Vec<Value>| {
+            set(world, "clinic-production-app-6", "/status/phase", json!(phase));
+        };
+        ends(outcome('4', "production", ended), code, phase);
+    }
+    let elsewhere = |world: &mut Vec<Value>| {
+        gone(world, "clinic-production-app-6");
+        set(world, "clinic-staging-app-4", "/status/phase", json!("Rejected"));
+    };
+    ends(outcome('4', "production", elsewhere), Code::Refused, "clinic-staging-app-4");
+    let unknown = |world: &mut Vec<Value>| world.clear();
+    ends(outcome('4', "dev", unknown), Code::Failed, "no pipeline here follows");
+    ends(outcome('4', "qa", same), Code::Failed, "has the environment qa");
+}
+
+#[test]
+fn an_image_nobody_has_looked_at_yet_is_on_its_way_and_troubles_are_told() {
+    let told = outcome('7', "dev", |_| {});
+    let Awaited::OnItsWay(words) = told else { panic!("{told:?}") };
+    assert!(
+        words.contains("followed now is 17.0.4") && words.contains("did not answer"),
+        "{words}"
+    );
+    let in_staging = |world: &mut Vec<Value>| gone(world, "clinic-production-app-6");
+    assert!(
+        matches!(outcome('4', "production", in_staging), Awaited::OnItsWay(w) if w.contains("in staging: Watching"))
+    );
+}
