@@ -69,6 +69,12 @@ const COSIGN: Program = Program {
     package: "github.com/sigstore/cosign/v3/cmd/cosign",
     link: "-s -w",
 };
+const KUBECTL: Program = Program {
+    name: "kubectl",
+    module: "tests/lab/kubectl",
+    package: ".",
+    link: KUBERNETES_VERSION,
+};
 const LABD: Program =
     Program { name: "labd", module: "tests/lab/labd", package: ".", link: "-s -w" };
 const WORKER: Program = Program {
@@ -93,6 +99,14 @@ impl Binaries {
             cosign: ensure(&COSIGN)?,
             worker: ensure(&WORKER)?,
         })
+    }
+
+    /// The official kubectl, for tests and readers that type what the documentation says.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn kubectl() -> Result<PathBuf, LabError> {
+        ensure(&KUBECTL)
     }
 
     /// Only the render worker, for tests that need no lab.

@@ -18,6 +18,7 @@ mod lab;
 mod parts;
 mod ports;
 pub mod reference;
+pub mod story;
 mod supervisor;
 
 pub use binaries::{Binaries, cache_root, go_module_folder, repository_root};

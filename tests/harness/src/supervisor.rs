@@ -77,6 +77,12 @@ pub(crate) fn stop(folder: &Path, name: &str) -> Result<(), LabError> {
         .map(|_| ())
 }
 
+/// Ends a part's own process at once, by SIGKILL.
+pub(crate) fn kill(folder: &Path, name: &str) -> Result<(), LabError> {
+    order(folder, &format!("kill {name}"), &serde_json::json!({"do": "kill", "name": name}))
+        .map(|_| ())
+}
+
 /// The process id of a part that runs.
 pub(crate) fn alive(folder: &Path, name: &str) -> Result<u32, LabError> {
     order(folder, &format!("look for {name}"), &serde_json::json!({"do": "alive", "name": name}))

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// order is one request on the control socket: start a process under a name, stop the process of
-// that name, or ask whether it still runs. One order and one answer, each a line of JSON, per
+// order is one request on the control socket: start a process under a name, stop or kill the
+// process of that name, or ask whether it still runs. One order and one answer, each a line of JSON, per
 // connection.
 type order struct {
 	Do   string   `json:"do"`
@@ -117,6 +117,8 @@ func (s *supervisor) carryOut(o order) (int, error) {
 		return s.start(o)
 	case "stop":
 		return 0, s.stop(o.Name)
+	case "kill":
+		return 0, s.kill(o.Name)
 	case "alive":
 		return s.alive(o.Name)
 	default:
@@ -159,6 +161,18 @@ func (s *supervisor) stop(name string) error {
 	}
 	c.end(syscall.SIGTERM, stopDeadline)
 	delete(s.children, name)
+	return nil
+}
+
+// kill is the sudden end of one process: no signal that it could answer, and what it started itself
+// is left as an accident would leave it.
+func (s *supervisor) kill(name string) error {
+	c := s.children[name]
+	if c == nil || c.over() {
+		return fmt.Errorf("killing %s: it is not running", name)
+	}
+	_ = c.command.Process.Kill()
+	<-c.ended
 	return nil
 }
 

@@ -10,8 +10,13 @@ use crate::{rules, step};
 const CARGO_DENY: &str = "0.20.2";
 
 /// Go modules of our own; vetting those that only name tools would vet nothing.
-const GO_FOLDERS: [&str; 4] =
-    ["tests/lab/control-plane", "tests/lab/labd", "tests/lab/registry", "reconciler/render/worker"];
+const GO_FOLDERS: [&str; 5] = [
+    "tests/lab/control-plane",
+    "tests/lab/kubectl",
+    "tests/lab/labd",
+    "tests/lab/registry",
+    "reconciler/render/worker",
+];
 /// Vetted with the flags of the build, so that the build's cache serves. The control plane is not:
 /// it would compile Kubernetes again on a machine that has the cached program only.
 const GO_VETTED: [&str; 3] = ["tests/lab/labd", "tests/lab/registry", "reconciler/render/worker"];

@@ -19,6 +19,9 @@ pub(crate) enum XtaskError {
     /// Several checks failed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Checks(Vec<XtaskError>),
+    /// The story, or a part of it, does not hold.
+    #[error("{0}")]
+    Story(String),
     /// The lab did not come up.
     #[error(transparent)]
     Lab(#[from] LabError),

@@ -1,6 +1,6 @@
 //! `cargo xtask lab`: a lab to try things in.
 
-use tidegate_harness::{LAB_VARIABLE, Lab};
+use tidegate_harness::{Binaries, LAB_VARIABLE, Lab, repository_root};
 
 use crate::error::XtaskError;
 
@@ -14,14 +14,36 @@ pub(crate) fn lab() -> Result<(), XtaskError> {
     println!("               git init --bare -b main {}", lab.git_dir("REPOSITORY").display());
     println!("logs           {}", lab.folder().join("logs").display());
     println!("tests use it   {LAB_VARIABLE}={}", lab.description_file().display());
-    println!("^C ends the lab and removes {}", lab.folder().display());
+    println!("\nIn another terminal, to use it as docs/getting-started.md does:");
+    println!("  {}", environment(&lab)?);
+    println!("\n^C ends the lab and removes {}", lab.folder().display());
     wait_for_interrupt().map_err(|error| XtaskError::Step {
         command: "waiting for ^C".into(),
         reason: error.to_string(),
     })
 }
 
-fn wait_for_interrupt() -> std::io::Result<()> {
+/// The line that makes a shell speak to this lab.
+fn environment(lab: &Lab) -> Result<String, XtaskError> {
+    let programs = lab.binaries();
+    let (kubectl, tidegate) = (Binaries::kubectl()?, repository_root().join("target/debug/tidegate"));
+    let paths = [&tidegate, &kubectl, &programs.crane, &programs.cosign, &programs.worker];
+    let folders: Vec<_> = paths
+        .iter()
+        .filter_map(|program| program.parent())
+        .map(|folder| folder.display().to_string())
+        .collect();
+    Ok(format!(
+        "export LAB={} KUBECONFIG={} REGISTRY={} GIT={} PATH={}:$PATH COSIGN_PASSWORD=",
+        lab.folder().display(),
+        lab.kubeconfig().display(),
+        lab.registry(),
+        lab.git_url("").trim_end_matches("/.git"),
+        folders.join(":"),
+    ))
+}
+
+pub(crate) fn wait_for_interrupt() -> std::io::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

@@ -3,7 +3,9 @@
 //! Nothing but a Rust toolchain, Go and a C compiler has to be there before it; what else is
 //! missing it installs (as root on Debian) or names.
 
+mod bench;
 mod check;
+mod demo;
 mod error;
 mod lab;
 mod packages;
@@ -25,6 +27,14 @@ struct Arguments {
 enum Command {
     /// Start a lab (Kubernetes, registry, Git server) and keep it until ^C.
     Lab,
+    /// Tidegate on a lab, to try by hand; with --script, the whole story unattended.
+    Demo(demo::Arguments),
+    /// Measure, in ratios within one run.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum)]
+        what: bench::What,
+    },
     /// Format, lints, crate rules, licences and bans, Go sources, coverage table.
     Check,
     /// Everything of `check`, then all tests in a lab. With arguments: only those tests, no check.
@@ -40,6 +50,8 @@ enum Command {
 fn main() -> std::process::ExitCode {
     let result = match Arguments::parse().command {
         Command::Lab => packages::ensure().and_then(|()| lab::lab()),
+        Command::Demo(arguments) => packages::ensure().and_then(|()| demo::demo(&arguments)),
+        Command::Bench { what } => packages::ensure().and_then(|()| bench::bench(what)),
         Command::Check => packages::ensure().and_then(|()| check::check()),
         Command::Test { arguments } => packages::ensure().and_then(|()| test::test(&arguments)),
         Command::Packages => packages::ensure(),

@@ -1,0 +1,95 @@
+//! Step 4: approvals are people's own word. Whoever may not give it, gives it for somebody else or
+//! claims to be more than they are is refused by the API server; who wrote the change and one
+//! person under two names do not open the gate; two release managers do.
+
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, HOME, Impersonated, Refusal, name};
+use super::stage::{PATIENCE, Stage, until};
+use super::{Failed, must};
+
+pub(super) fn open_the_gate(stage: &Stage) -> Result<(), Failed> {
+    let promotion = stage.promotions("production", "app")?.pop().unwrap_or_default();
+    forged(stage, &promotion)?;
+    let promotion = name(&promotion);
+
+    stage.approve("ann", promotion)?;
+    counted(stage, promotion, "ann", Some("author of this change"))?;
+    stage.approve("jane", promotion)?;
+    counted(stage, promotion, "jane", None)?;
+    stage.approve("oidc:jane@hospital.example", promotion)?;
+    counted(stage, promotion, "oidc:jane@hospital.example", Some("already counted"))?;
+    let still = stage.cluster.get(&format!("{HOME}/promotions/{promotion}"))?;
+    must(still["status"]["phase"] == "Waiting", || format!("{promotion} did not wait: {still}"))?;
+    stage.approve("joe", promotion)?;
+
+    let release = still["spec"]["release"].as_str().unwrap_or_default();
+    stage.promotion("production", "app", release, "Succeeded")?;
+    stage.runs_what_git_says("production", "app")?;
+    stage.runs_nothing_else("production")
+}
+
+/// Everything that the API server refuses.
+fn forged(stage: &Stage, promotion: &Value) -> Result<(), Failed> {
+    let said = stage.said_to("vic", &["approve", name(promotion), "--reason", "why not"])?;
+    must(said.code != 0, || format!("vic, who may only read, approved: {}", said.text))?;
+
+    let managers: &[&str] = &["release-managers"];
+    let by = |user: &str| Cluster::open(&stage.reference.kubeconfig(user)?);
+    let admin = stage.lab.kubeconfig();
+    let joe = Impersonated { user: "joe", groups: &["release-managers", "system:authenticated"] };
+    let pretending = Cluster::open_as(&admin, Some(joe))?;
+    for (what, who, user, groups) in [
+        ("vic, who holds no right to approve,", by("vic")?, "vic", &[][..]),
+        ("joe in jane's name", by("joe")?, "jane", managers),
+        ("an administrator impersonating joe", pretending, "joe", managers),
+        ("pia, claiming to be a release manager,", by("pia")?, "pia", managers),
+    ] {
+        let approval = approval(promotion, user, groups);
+        match who.create(&format!("{HOME}/approvals"), &approval) {
+            Err(Refusal { code: 403 | 422, .. }) => {}
+            Err(refusal) => {
+                return Err(Failed(format!("{what} was refused in an odd way: {refusal}")));
+            }
+            Ok(made) => return Err(Failed(format!("{what} could approve: {}", name(&made)))),
+        }
+    }
+    Ok(())
+}
+
+fn approval(promotion: &Value, user: &str, groups: &[&str]) -> Value {
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Approval",
+        "metadata": {"generateName": "forged-", "namespace": "clinic"},
+        "spec": {
+            "promotion": name(promotion),
+            "promotionUid": promotion["metadata"]["uid"],
+            "environment": "production",
+            "change": promotion["status"]["change"],
+            "decision": "Approve", "user": user, "groups": groups, "reason": "forged",
+        },
+    })
+}
+
+/// Waits until an approval is in the journal, and looks whether it counts.
+fn counted(
+    stage: &Stage,
+    promotion: &str,
+    user: &str,
+    because: Option<&str>,
+) -> Result<(), Failed> {
+    until(&format!("{user}'s approval is in the journal of {promotion}"), PATIENCE, || {
+        let journal = stage.cluster.get(&format!("{HOME}/promotions/{promotion}"))?;
+        let approvals = journal["status"]["approvals"].as_array().cloned().unwrap_or_default();
+        let Some(own) = approvals.iter().find(|a| a["user"] == user) else {
+            return Ok(Err(format!("there are {approvals:?}")));
+        };
+        let why = own["why"].as_str();
+        let as_expected = match because {
+            Some(because) => own["counts"] == false && why.is_some_and(|w| w.contains(because)),
+            None => own["counts"] == true,
+        };
+        must(as_expected, || format!("{user}'s approval is recorded as {own}"))?;
+        Ok(Ok(()))
+    })
+}
