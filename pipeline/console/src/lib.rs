@@ -76,14 +76,14 @@ async fn hook(
 ) -> (StatusCode, &'static str) {
     let known = sources.hook(&token);
     // An unknown path takes as long as a known one.
-    let secret = known.as_ref().map_or("no hook has this secret", |hook| hook.secret());
+    let secret = known.as_ref().map_or("no hook has this secret", |(_, secret)| secret);
     let genuine = signed(secret.as_bytes(), &body, &headers);
-    let Some(hook) = known.filter(|_| genuine) else {
+    let Some((repository, _)) = known.filter(|_| genuine) else {
         return (StatusCode::UNAUTHORIZED, UNPROVED);
     };
     match event(&headers, &body) {
         Event::Push => {
-            sources.nudge(hook.namespace(), hook.name());
+            sources.nudge(&repository);
             (StatusCode::ACCEPTED, "the repository is fetched now\n")
         }
         Event::Other => (StatusCode::OK, "nothing follows this event\n"),
@@ -93,12 +93,16 @@ async fn hook(
 
 const UNPROVED: &str = "no hook here has this path and signature: copy the path from the Repository's \
     status.hook, and the secret from the entry `token` of the Secret that spec.webhook names\n";
-const MALFORMED: &str = "the body is no JSON push event: set the webhook's content type to application/json\n";
+const MALFORMED: &str =
+    "the body is no JSON push event: set the webhook's content type to application/json\n";
 
 /// Whether the signature header is that of this body under this secret.
 fn signed(secret: &[u8], body: &[u8], headers: &HeaderMap) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let stated = headers.get(SIGNATURE).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("sha256="));
+    let stated = headers
+        .get(SIGNATURE)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("sha256="));
     let tag = stated.and_then(unhex).unwrap_or_default();
     hmac::verify(&key, body, &tag).is_ok()
 }

@@ -194,6 +194,11 @@ fn committed(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step
         (Some(Cause::Cluster), _) if now >= due => {
             end(Phase::NotApplied, failure.map_or_else(String::new, |f| f.message.clone()))
         }
+        // What cannot be looked at is not the release's fault.
+        (_, Some(Health::Unknown)) if now >= due => end(
+            Phase::NotApplied,
+            format!("its health could not be told within {}: {}", live.deadline, unhealthy(live)),
+        ),
         _ if now >= due && runs => end(
             Phase::Regressed,
             format!("not healthy within {}: {}", live.deadline, unhealthy(live)),
@@ -243,6 +248,10 @@ fn watching(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step 
             end(Phase::Succeeded, "healthy during its whole watch")
         }
         (None, Some(Health::Healthy)) => wait("healthy so far", Some(until)),
+        // Nothing is known: neither a success nor the release's fault. People see it here.
+        (None, None | Some(Health::Unknown)) => {
+            wait(format!("its health cannot be told: {}", unhealthy(live)), None)
+        }
         (None, _) if now >= later(until, live.deadline.to_signed()) => end(
             Phase::Regressed,
             format!("not healthy at the end of its watch: {}", unhealthy(live)),

@@ -248,6 +248,16 @@ fn the_watch_ends_well_only_in_good_health_and_at_its_end() {
 }
 
 #[test]
+fn what_cannot_be_told_passes_no_watch_and_is_nobodys_fault() {
+    let unknown = health(Health::Unknown);
+    for report in [None, Some(&unknown)] {
+        let sync = SyncView { health: report, ..SyncView::default() };
+        let step = next(&journal(Phase::Watching), &Live { sync, ..live(None) }, at(100_000));
+        assert!(matches!(step, Step::Wait { .. }), "{step:?}");
+    }
+}
+
+#[test]
 fn what_has_ended_stays_ended() {
     for phase in PHASES.into_iter().filter(|p| p.is_final()) {
         let open = decision(false);
