@@ -15,6 +15,8 @@ use tokio::sync::Mutex;
 
 /// How many verdicts are remembered.
 const KEPT: usize = 10_000;
+/// How long keys from Secrets are used before they are read again.
+const KEYS_FRESH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The rules in force.
 #[derive(Clone)]
@@ -39,6 +41,15 @@ pub struct Verdicts {
     secrets: Api<Secret>,
     registry: Registry,
     known: Mutex<HashMap<(ImageKey, Digest), Verdict>>,
+    last: Mutex<Option<ReadRules>>,
+}
+
+/// The rules as they were last read.
+struct ReadRules {
+    /// Names and versions of the policies.
+    of: Vec<(String, Option<String>)>,
+    at: std::time::Instant,
+    rules: Rules,
 }
 
 type ImageKey = (String, Digest);
@@ -51,38 +62,49 @@ impl Verdicts {
             secrets: Api::namespaced(client.clone(), namespace),
             registry,
             known: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
-    /// Reads the trust policies and the keys they name.
+    /// The trust policies with the keys they name, read again when a policy changed or keys from
+    /// Secrets may have.
     pub async fn rules(&self, policies: &[Arc<TrustPolicy>]) -> Rules {
-        let mut rules = Vec::new();
-        let mut broken = Vec::new();
         let mut policies = policies.to_vec();
         policies.sort_by_key(|p| p.name_any());
-        for policy in &policies {
+        let of: Vec<_> = policies.iter().map(|p| (p.name_any(), p.resource_version())).collect();
+        let mut last = self.last.lock().await;
+        if let Some(read) = last.as_ref().filter(|r| r.of == of && r.at.elapsed() < KEYS_FRESH) {
+            return read.rules.clone();
+        }
+        let rules = self.read(&policies).await;
+        *last = Some(ReadRules { of, at: std::time::Instant::now(), rules: rules.clone() });
+        rules
+    }
+
+    async fn read(&self, policies: &[Arc<TrustPolicy>]) -> Rules {
+        let mut rules = Vec::new();
+        let mut broken = Vec::new();
+        for policy in policies {
             let name = policy.name_any();
-            let mut keys = HashMap::new();
-            let named = policy
-                .spec
-                .require
-                .iter()
-                .flat_map(|r| &r.any_of)
-                .filter_map(|a| a.key.secret.clone());
-            for secret in named {
-                if let Ok(Some(found)) = self.secrets.get_opt(&secret).await {
-                    let pem = found.data.and_then(|mut data| data.remove("cosign.pub"));
-                    keys.extend(
-                        pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())),
-                    );
-                }
-            }
+            let keys = self.keys(policy).await;
             match TrustRule::from_policy(&name, &policy.spec, |secret| keys.get(secret).cloned()) {
                 Ok(rule) => rules.push(rule),
                 Err(error) => broken.push(error.to_string()),
             }
         }
         Rules { rules: Arc::new(rules), broken: Arc::new(broken) }
+    }
+
+    /// The keys of the Secrets that a policy names; what is missing is told by the rule that needs it.
+    async fn keys(&self, policy: &TrustPolicy) -> HashMap<String, String> {
+        let authorities = policy.spec.require.iter().flat_map(|r| &r.any_of);
+        let mut keys = HashMap::new();
+        for secret in authorities.filter_map(|a| a.key.secret.clone()) {
+            let found = self.secrets.get_opt(&secret).await.ok().flatten();
+            let pem = found.and_then(|s| s.data?.remove("cosign.pub"));
+            keys.extend(pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())));
+        }
+        keys
     }
 
     /// The verdict on an image under these rules.
