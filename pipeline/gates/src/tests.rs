@@ -133,7 +133,8 @@ fn unknown_authors_keep_a_gate_closed_that_excludes_them() {
 
 #[test]
 fn approvals_that_do_not_belong_here_do_not_count() {
-    let cases: [(&str, fn(&mut ApprovalFact)); 6] = [
+    type Bend = fn(&mut ApprovalFact);
+    let cases: [(&str, Bend); 6] = [
         ("another change", |a| a.spec.change = Digest::of(b"former")),
         ("an earlier promotion of the same name", |a| a.spec.promotion_uid = "u0".into()),
         ("another environment", |a| a.spec.environment = "staging".parse().unwrap()),
@@ -256,7 +257,7 @@ mod properties {
 
     fn facts_with(approvals: Vec<ApprovalFact>, suspended: bool, in_flight: bool) -> Facts {
         let in_flight = in_flight.then(|| "another".to_owned());
-        Facts { approvals, suspended, in_flight, ..facts() }
+        Facts { in_flight, suspended, approvals, ..facts() }
     }
 
     fn open(facts: &Facts) -> bool {
