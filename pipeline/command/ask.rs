@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{EnvironmentName, LaneName, PipelineName};
 use tidegate_schemas::admission::PIPELINE_LABEL;

@@ -158,7 +158,9 @@ fn travelling(
     if let Some(promotion) = open {
         return waiting(promotion);
     }
-    if let Some(promotion) = there.last() {
+    // That something newer took its place says less than how it went before that.
+    let went = there.iter().rev().find(|p| phase(p) != Phase::Superseded);
+    if let Some(promotion) = went.or(there.last()) {
         return ended(promotion);
     }
     not_arrived(wanted, pipeline, releases, &promotions)

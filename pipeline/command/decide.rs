@@ -12,7 +12,7 @@ use crate::board::standing;
 use crate::failure::{Failure, from_api};
 use crate::objects::{Objects, phase};
 use crate::session::{Connection, Session, list, show};
-use crate::story::image_changes;
+use crate::story::{headline, image_changes};
 use crate::text::safe;
 
 /// At most this many groups fit into an Approval.
@@ -143,13 +143,7 @@ async fn shown(promotion: &Promotion, session: &Session) -> Result<String, Failu
         None => None,
     };
     let mut lines = vec![
-        format!(
-            "{} brings {} to {}, lane {}",
-            promotion.name_any(),
-            spec.release,
-            spec.environment,
-            spec.lane
-        ),
+        headline(promotion),
         format!(
             "commit {} by {}: {}",
             release.spec.source.commit.short(),

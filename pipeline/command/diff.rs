@@ -18,7 +18,7 @@ use tidegate_source::{Credentials, Limits, Mirror, Mirrors};
 use crate::changes::Changes;
 use crate::failure::{Failure, from_api};
 use crate::session::{Connection, Session, show};
-use crate::story::image_changes;
+use crate::story::{headline, image_changes};
 use crate::text::safe;
 
 /// How long fetching may take.
@@ -57,17 +57,7 @@ pub async fn run(connection: &Connection, args: &Args) -> Result<(), Failure> {
     let new = promoted(&mirror, &promotion, &release)?;
     let old = replaces(&mirror, &status)?;
     let changes = Changes::between(&old, &new);
-    let mut text = format!(
-        "{} {} {} to {}, lane {}\n",
-        safe(&promotion.name_any()),
-        match promotion.spec.kind {
-            tidegate_schemas::Kind::Promote => "brings",
-            tidegate_schemas::Kind::Rollback => "rolls back",
-        },
-        safe(&promotion.spec.release),
-        promotion.spec.environment,
-        promotion.spec.lane
-    );
+    let mut text = safe(&headline(&promotion)) + "\n";
     for line in image_changes(&release, replaced.as_ref()) {
         text.push_str(&safe(&line));
         text.push('\n');

@@ -150,11 +150,14 @@ fn rights(resources: &[Resource], verbs: &str, why: &str) -> Vec<Right> {
 
 /// The ClusterRoles of the lanes; `bootstrap` binds them in each target namespace.
 pub fn lane_roles() -> Vec<Document> {
-    let events = Right::new("", "events", "get list watch", "says why workloads are not healthy");
+    let read = |group: &str, resources: &str| {
+        Right::new(group, resources, "get list watch", "says why workloads are not healthy")
+    };
     let mut app = rights(APP, EVERYTHING, "what the app lane may hold");
-    app.push(events);
+    app.push(read("", "events"));
     let mut infra = rights(INFRA, EVERYTHING, "what the infra lane may hold");
     infra.extend(rights(BACKING, EVERYTHING, "a cache or database that is a plain workload"));
+    infra.extend([read("", "events pods"), read("apps", "replicasets")]);
     let mut security = rights(SECURITY, EVERYTHING, "what the security lane may hold");
     security.push(Right::new(
         "rbac.authorization.k8s.io",

@@ -83,6 +83,7 @@ fn start(line: CommandLine) -> Result<(), Failure> {
 
 async fn run(line: CommandLine) -> Result<(), Failure> {
     let connection = &line.connection;
+    #[allow(clippy::disallowed_methods, reason = "the clock of the command line: read once, here")]
     let now = jiff::Timestamp::now();
     match line.command {
         Command::Get(args) => get::run(connection, &args, now).await,

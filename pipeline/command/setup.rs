@@ -72,7 +72,12 @@ pub fn pipeline(
         Ok(effective) => {
             for environment in &effective.environments {
                 let class = objects.classes.iter().find(|c| c.name_any() == environment.class);
-                environment_section(&mut page, environment, class);
+                let target = objects
+                    .environments
+                    .iter()
+                    .find(|e| e.name_any() == environment.name.as_str())
+                    .is_some_and(|e| e.spec.target.is_some());
+                environment_section(&mut page, environment, class, target);
             }
         }
         Err(reasons) => page.section("environments", reasons.iter().cloned()),
@@ -99,6 +104,7 @@ fn environment_section(
     page: &mut Page,
     environment: &EffectiveEnvironment,
     class: Option<&EnvironmentClass>,
+    target_stated: bool,
 ) {
     let name = &environment.name;
     let origin = if environment.stated {
@@ -115,7 +121,7 @@ fn environment_section(
         format!(
             "runs in {} ({})",
             environment.target,
-            from(!environment.stated, &format!("Environment {name}, or the default"))
+            from(!target_stated, &format!("Environment {name}"))
         ),
         format!(
             "may roll back to {} known good contents, not older than {} ({rollback})",

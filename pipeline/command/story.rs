@@ -49,17 +49,7 @@ impl Page {
 pub fn promotion(promotion: &Promotion, objects: &Objects, now: Timestamp) -> String {
     let mut page = Page::default();
     let spec = &promotion.spec;
-    let verb = match spec.kind {
-        Kind::Promote => "brings",
-        Kind::Rollback => "rolls back to",
-    };
-    page.line(&format!(
-        "promotion {} {verb} {} in {}, lane {}",
-        promotion.name_any(),
-        spec.release,
-        spec.environment,
-        spec.lane
-    ));
+    page.line(&format!("promotion {}", headline(promotion)));
     page.line(&match &spec.requested_by {
         Some(person) => format!(
             "asked for by {person}: {}",
@@ -120,9 +110,25 @@ pub fn promotion(promotion: &Promotion, objects: &Objects, now: Timestamp) -> St
             )
         }),
     );
-    page.section("rollback", rollback_story(promotion, journal, objects));
+    page.section("rollback", rollback_story(promotion, journal, objects, now));
     page.section("what you can do", way_out(promotion, journal));
     page.into_text()
+}
+
+/// What a promotion does, in one line.
+pub fn headline(promotion: &Promotion) -> String {
+    let spec = &promotion.spec;
+    let verb = match spec.kind {
+        Kind::Promote => "brings",
+        Kind::Rollback => "rolls back to",
+    };
+    format!(
+        "{} {verb} {} in {}, lane {}",
+        promotion.name_any(),
+        spec.release,
+        spec.environment,
+        spec.lane
+    )
 }
 
 fn what_changes(
@@ -191,6 +197,7 @@ fn rollback_story(
     promotion: &Promotion,
     journal: &PromotionStatus,
     objects: &Objects,
+    now: Timestamp,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(cause) = promotion.labels().get(BECAUSE_LABEL) {
@@ -220,7 +227,7 @@ fn rollback_story(
     for entry in quarantined.iter().flat_map(|s| &s.quarantined) {
         lines.push(format!(
             "its release is quarantined since {}: it regressed in {} ({}); it does not go on from there",
-            entry.since, entry.environment, entry.reason
+            when(entry.since, now), entry.environment, entry.reason
         ));
     }
     lines

@@ -1,4 +1,13 @@
 //! End-to-end tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
 mod admission;
 mod cluster;
+mod command;
+mod getting_started;
