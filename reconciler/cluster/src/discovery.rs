@@ -109,7 +109,7 @@ impl crate::Cluster {
         self.discovery().resolve(kind).await
     }
 
-    /// Forgets what is known about kinds: after a CustomResourceDefinition was applied or deleted.
+    /// Forgets what is known about kinds: after a `CustomResourceDefinition` was applied or deleted.
     ///
     /// # Errors
     /// When the cluster cannot be asked.

@@ -111,6 +111,16 @@ pub enum Error {
         /// The kind.
         kind: GroupKind,
     },
+    /// The cluster serves the kind, but not in this version.
+    #[error(
+        "the cluster does not serve {kind} as {api_version}: state the apiVersion that `kubectl explain` shows for it"
+    )]
+    UnknownVersion {
+        /// The kind.
+        kind: GroupKind,
+        /// The version that was stated.
+        api_version: String,
+    },
     /// A field that cannot be changed.
     #[error(
         "cannot {doing} {what}: {why}. Such a field cannot be changed in place: give the object another name, or delete it first"
@@ -142,9 +152,10 @@ impl Error {
     #[must_use]
     pub const fn cause(&self) -> Cause {
         match self {
-            Self::UnknownKind { .. } | Self::Immutable { .. } | Self::Invalid { .. } => {
-                Cause::Content
-            }
+            Self::UnknownKind { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Immutable { .. }
+            | Self::Invalid { .. } => Cause::Content,
             _ => Cause::Cluster,
         }
     }
@@ -187,9 +198,12 @@ impl Error {
             404 if message.starts_with("namespaces ") => Self::Namespace { doing, what, why },
             404 => Self::NotFound { doing, what },
             409 => Self::Conflict { doing, what, why },
-            429 | 502..=504 => Self::Unavailable { doing, what, why },
             500 if message.contains("failed calling webhook") => Self::Webhook { doing, what, why },
-            500 => Self::Unavailable { doing, what, why },
+            // Server-side apply answers so to content that does not fit the kind's schema.
+            500 if message.contains("failed to create typed patch object") => {
+                Self::Invalid { doing, what, origin, why }
+            }
+            429 | 500 | 502..=504 => Self::Unavailable { doing, what, why },
             422 if message.contains("immutable") || message.contains("may not change") => {
                 Self::Immutable { doing, what, why }
             }
@@ -203,7 +217,7 @@ impl Error {
 
 /// The server's words in one line; for a Secret, whose values they may hold, only which fields.
 fn words(what: &str, status: &Status) -> String {
-    if what.starts_with("Secret ") && matches!(status.code, 400 | 422) {
+    if what.starts_with("Secret ") && matches!(status.code, 400 | 422 | 500) {
         let fields: Vec<&str> = status
             .details
             .iter()
@@ -251,6 +265,11 @@ mod tests {
             (404, "namespaces \"a\" not found", Cause::Cluster),
             (429, "too many requests", Cause::Cluster),
             (500, "Internal error occurred: failed calling webhook \"x\"", Cause::Cluster),
+            (
+                500,
+                "failed to create typed patch object (a/b): .data.x: field not declared in schema",
+                Cause::Content,
+            ),
             (400, "strict decoding error: unknown field \"spec.replica\"", Cause::Content),
             (403, "admission webhook \"x\" denied the request: no", Cause::Content),
             (422, "spec.selector: Invalid value: field is immutable", Cause::Content),

@@ -2,7 +2,7 @@
 //!
 //! Every call has a deadline. Objects are plain JSON values: they are compared, judged and dropped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request as HttpRequest;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions};
@@ -23,9 +23,22 @@ impl Deployer {
     /// # Errors
     /// When it cannot be read.
     pub async fn get(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
+        self.get_as(id, None).await
+    }
+
+    /// The object that a manifest states, as it is, in the version that the manifest is written in;
+    /// `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn live(&self, manifest: &Manifest) -> Result<Option<Value>, Error> {
+        self.get_as(manifest.id(), Some(manifest.api_version())).await
+    }
+
+    async fn get_as(&self, id: &ObjectId, version: Option<&str>) -> Result<Option<Value>, Error> {
         let resource = self.discovery.resolve(&id.group_kind).await?;
         let request =
-            Request::new(collection(&resource, id, None)).get(&id.name, &GetParams::default());
+            Request::new(collection(&resource, id, version)).get(&id.name, &GetParams::default());
         match self.send("read", &id.to_string(), "", request).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_not_found() => Ok(None),
@@ -62,7 +75,17 @@ impl Deployer {
         params.dry_run = dry;
         let path = collection(&resource, id, Some(manifest.api_version()));
         let request = Request::new(path).patch(&id.name, &params, &Patch::Apply(manifest.value()));
-        self.send(doing, &id.to_string(), manifest.origin(), request).await
+        match self.send(doing, &id.to_string(), manifest.origin(), request).await {
+            // Applying creates what is not there: only the kind or version can be missing.
+            Err(error) if error.is_not_found() => {
+                self.discovery.refresh(Instant::now()).await?;
+                Err(Error::UnknownVersion {
+                    kind: id.group_kind.clone(),
+                    api_version: manifest.api_version().to_owned(),
+                })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Deletes exactly this object: another one of its name, or a changed one, is left alone

@@ -23,8 +23,11 @@ use crate::{Cluster, Deployer, Error, Fingerprint, Observed};
 /// A kind, and the namespace where it is not watched everywhere.
 type Key = (GroupKind, Option<String>);
 
-/// Objects by namespace and name, and the sets they belong to.
-type Members = HashMap<(Option<String>, String), Arc<str>>;
+/// An object of a kind: its namespace and name.
+type Name = (Option<String>, String);
+
+/// Objects, and the sets they belong to.
+type Members = HashMap<Name, Arc<str>>;
 
 /// All watches on one cluster. They end when it is dropped.
 pub struct Watches {
@@ -170,11 +173,11 @@ fn absorb(
     }
 }
 
-fn name_of(object: &Metadata) -> (Option<String>, String) {
+fn name_of(object: &Metadata) -> Name {
     (object.metadata.namespace.clone(), object.metadata.name.clone().unwrap_or_default())
 }
 
-fn membership(object: &Metadata) -> Option<((Option<String>, String), Arc<str>)> {
+fn membership(object: &Metadata) -> Option<(Name, Arc<str>)> {
     let set = object.metadata.labels.as_ref()?.get(PART_OF)?;
     Some((name_of(object), Arc::from(set.as_str())))
 }
@@ -197,12 +200,7 @@ fn appeared(kind: &GroupKind, object: &Metadata, members: &mut Members) -> Vec<O
     seen
 }
 
-fn gone_from(
-    kind: &GroupKind,
-    name: (Option<String>, String),
-    set: &str,
-    version: String,
-) -> Observed {
+fn gone_from(kind: &GroupKind, name: Name, set: &str, version: String) -> Observed {
     Observed {
         applyset: set.to_owned(),
         object: id(kind, name),
@@ -212,7 +210,7 @@ fn gone_from(
     }
 }
 
-fn id(kind: &GroupKind, (namespace, name): (Option<String>, String)) -> ObjectId {
+fn id(kind: &GroupKind, (namespace, name): Name) -> ObjectId {
     ObjectId { group_kind: kind.clone(), namespace, name }
 }
 

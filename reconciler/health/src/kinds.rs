@@ -70,7 +70,7 @@ pub fn pod_selector(object: &Value) -> Option<String> {
 }
 
 /// Judges one object as the API server returns it. `related` are the pods of its selector, and
-/// the ReplicaSets for a Deployment; empty for other kinds and where they were not looked at.
+/// the `ReplicaSet`s for a Deployment; empty for other kinds and where they were not looked at.
 #[must_use]
 pub fn judge(object: &Value, related: &Related, now: Timestamp) -> Judgement {
     if !text(object, "/metadata/deletionTimestamp").is_empty() {

@@ -12,7 +12,7 @@ use crate::fields::{condition, holds, items, number, text, time};
 /// What belongs to a workload.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Related {
-    /// The ReplicaSets of a Deployment's selector.
+    /// The `ReplicaSet`s of a Deployment's selector.
     pub replica_sets: Vec<Value>,
     /// The pods of the selector.
     pub pods: Vec<Value>,

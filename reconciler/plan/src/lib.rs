@@ -2,7 +2,7 @@
 //!
 //! Planning comes first and is pure: what is to be applied, in which order, what is to be deleted
 //! and what must not be, is a value that can be looked at and tested before anything is touched.
-//! The membership that pruning rests on (an ApplySet by KEP-3659) and the comparison that drift
+//! The membership that pruning rests on (an `ApplySet` by KEP-3659) and the comparison that drift
 //! rests on are here too.
 
 mod change;

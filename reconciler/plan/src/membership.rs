@@ -1,4 +1,4 @@
-//! Which objects belong together: an ApplySet (KEP-3659), whose parent is a ConfigMap in the target.
+//! Which objects belong together: an `ApplySet` (KEP-3659), whose parent is a ConfigMap in the target.
 //!
 //! The parent is written before anything new is applied, so that a crash leaves nothing that is not
 //! recorded. It names the hub and the Sync, so that two hubs, or a restored one, cannot take each

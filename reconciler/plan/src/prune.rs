@@ -1,6 +1,6 @@
 //! Whether one object may be deleted, seen as it is.
 //!
-//! Labels are copied: services copy theirs to EndpointSlices, people copy them anywhere. An object
+//! Labels are copied: services copy theirs to `EndpointSlice`s, people copy them anywhere. An object
 //! is ours only if our own field manager owns its membership label.
 
 use serde_json::Value;

@@ -11,10 +11,11 @@
 mod clock;
 mod error;
 mod files;
+mod scope;
 mod sources;
 mod sync;
 
 pub use error::Error;
 pub use files::files;
-pub use sources::{RepositoryKey, Source, SourceError, Sources};
+pub use sources::{RepositoryKey, Source, SourceError, SourceOptions, Sources};
 pub use sync::{Options, run};

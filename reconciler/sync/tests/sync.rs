@@ -3,7 +3,7 @@
 //! Each case has its own namespace, which the reconciler under test is limited to, an own target and
 //! an own repository, so that cases run side by side.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ use tidegate_schemas::{
 use tidegate_source::{
     Credentials, Limits, Mirrors, NewCommit, Person, SigningKey, Tree, with_trailers,
 };
-use tidegate_sync::{Options, Sources};
+use tidegate_sync::{Options, SourceOptions, Sources};
 use tokio::sync::{OnceCell, RwLock};
 use tokio::task::JoinSet;
 
@@ -41,6 +41,7 @@ struct World {
     name: &'static str,
     work: TempDir,
     tasks: JoinSet<()>,
+    sources: Option<Sources>,
 }
 
 impl World {
@@ -48,8 +49,14 @@ impl World {
         let lab = tokio::task::spawn_blocking(|| Lab::attach_or_start().unwrap()).await.unwrap();
         kinds(lab).await;
         let client = Lab::client(&lab.kubeconfig()).await.unwrap();
-        let world =
-            Self { lab, client, name, work: TempDir::new().unwrap(), tasks: JoinSet::new() };
+        let world = Self {
+            lab,
+            client,
+            name,
+            work: TempDir::new().unwrap(),
+            tasks: JoinSet::new(),
+            sources: None,
+        };
         let target = world.target();
         lab.apply(&[
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
@@ -75,10 +82,14 @@ impl World {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         let cluster = Cluster::infer(Some(&self.lab.kubeconfig())).await.unwrap();
-        let scope = Some(self.name.to_owned());
-        let folder = self.work.path().join("mirrors");
-        let sources =
-            Sources::new(cluster.clone(), folder, Limits::default(), scope.clone()).unwrap();
+        let scope = vec![self.name.to_owned()];
+        let options = SourceOptions {
+            folder: self.work.path().join("mirrors"),
+            limits: Limits::default(),
+            scope: scope.clone(),
+            min_interval: Duration::from_secs(1),
+        };
+        let sources = Sources::new(cluster.clone(), options).unwrap();
         let renderer = Renderer::new(self.lab.worker().to_owned(), 2).allow_unconfined();
         let options = Options {
             cluster,
@@ -87,6 +98,7 @@ impl World {
             scope,
             concurrency: 8,
         };
+        self.sources = Some(sources.clone());
         self.tasks.spawn(async move { sources.run().await });
         self.tasks.spawn(async move { tidegate_sync::run(options).await.unwrap() });
     }
@@ -104,7 +116,7 @@ impl World {
     }
 
     /// A Sync of the folder `app` with more in its spec.
-    fn sync(&self, more: Value) {
+    fn sync(&self, more: &Value) {
         let mut spec = json!({"source": {"repository": "repo", "path": "app"},
             "target": {"namespace": self.target()}, "account": self.name});
         for (key, value) in more.as_object().unwrap() {
@@ -161,9 +173,9 @@ async fn kinds(lab: &'static Lab) {
             lab.apply(&crds).unwrap();
             let client = Lab::client(&lab.kubeconfig()).await.unwrap();
             let served = async || {
-                let syncs = Api::<Sync>::all(client.clone()).list(&Default::default()).await;
+                let syncs = Api::<Sync>::all(client.clone()).list(&ListParams::default()).await;
                 let repositories =
-                    Api::<Repository>::all(client.clone()).list(&Default::default()).await;
+                    Api::<Repository>::all(client.clone()).list(&ListParams::default()).await;
                 (syncs.is_ok() && repositories.is_ok()).then_some(())
             };
             eventually("the kinds to be served", SOON, served).await.unwrap();
@@ -205,7 +217,7 @@ async fn a_folder_of_manifests_is_applied_changed_and_pruned() {
     let first =
         world.push(&[("app/a.yaml", Some(&map("a", "1"))), ("app/b.yaml", Some(&map("b", "1")))]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     let status = world.until_applied(&first).await;
     assert_eq!(status.applied.unwrap().objects, 2);
@@ -242,7 +254,7 @@ async fn a_kustomization_is_built_and_its_bases_count() {
         ("app/kustomization.yaml", Some("resources: [../base]\nnamePrefix: dev-\n")),
     ]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     world.until_applied(&first).await;
     assert_eq!(world.value("dev-a").await.as_deref(), Some("1"));
@@ -260,7 +272,7 @@ async fn what_people_change_or_delete_is_restored_with_a_record() {
         ("app/service.yaml", Some(SERVICE)),
     ]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     world.until_applied(&commit).await;
 
@@ -299,7 +311,7 @@ async fn drift_while_the_engine_was_down_is_recorded_after_its_restart() {
     let commit =
         world.push(&[("app/a.yaml", Some(&map("a", "1"))), ("app/b.yaml", Some(&map("b", "1")))]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     let applied = world.until_applied(&commit).await.applied;
     world.tasks.abort_all();
@@ -323,7 +335,7 @@ async fn an_empty_folder_a_missing_branch_and_broken_yaml_change_nothing() {
     let mut world = World::new("sync-guards").await;
     let good = world.push(&[("app/a.yaml", Some(&map("a", "1")))]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     world.until_applied(&good).await;
 
@@ -342,7 +354,7 @@ async fn an_empty_folder_a_missing_branch_and_broken_yaml_change_nothing() {
     assert_eq!(condition(&status, "Stalled").0, "False");
     assert_eq!(status.failure, None);
 
-    world.sync(json!({"source": {"repository": "repo", "path": "app", "branch": "nowhere"}}));
+    world.sync(&json!({"source": {"repository": "repo", "path": "app", "branch": "nowhere"}}));
     let status = world
         .until("the missing branch to be told", |s| condition(s, "Ready").1 == "BranchMissing")
         .await;
@@ -357,7 +369,7 @@ async fn kinds_and_namespaces_that_a_sync_may_not_hold_are_refused() {
     let mut world = World::new("sync-kinds").await;
     world.push(&[("app/a.yaml", Some(&map("a", "1"))), ("app/s.yaml", Some(SERVICE))]);
     world.repository();
-    world.sync(json!({"kinds": ["ConfigMap"]}));
+    world.sync(&json!({"kinds": ["ConfigMap"]}));
     world.start().await;
     let status = world.until("the kind to be refused", |s| s.failure.is_some()).await;
     assert_eq!(condition(&status, "Ready").1, "KindNotAllowed");
@@ -376,7 +388,7 @@ async fn pods_that_fail_make_the_sync_fail_as_a_workload() {
     let fails = r#", pod-container-running-failed.stage.kwok.x-k8s.io: "true""#;
     let good = world.push(&[("app/web.yaml", Some(&deployment("registry.example.com/web:1", "")))]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     let status = world.until_applied(&good).await;
     assert_eq!(status.health.unwrap().state, Health::Healthy);
@@ -448,7 +460,7 @@ async fn a_head_that_does_not_prove_what_is_asked_is_refused_and_nothing_changes
         .push(&ours, None, &[("Tidegate-Lane", "app"), ("Tidegate-Sequence", "1")], "1")
         .await;
     world.repository();
-    world.sync(json!({
+    world.sync(&json!({
         "source": {"repository": "repo", "path": "app", "branch": "deploy"},
         "verify": {"keys": [ours.public().to_string()], "trailers": {"Tidegate-Lane": "app"},
             "sequence": "Tidegate-Sequence", "notAfter": "Tidegate-Not-After"}}));
@@ -493,10 +505,10 @@ async fn a_head_that_does_not_prove_what_is_asked_is_refused_and_nothing_changes
         )
         .await;
     refused(&elsewhere, "must be \"app\"").await;
-    let late = ("Tidegate-Not-After", "2020-01-01T00:00:00Z");
-    let late =
-        branch.push(&ours, Some(&third), &[lane, ("Tidegate-Sequence", "4"), late], "7").await;
-    refused(&late, "too old").await;
+    let passed = ("Tidegate-Not-After", "2020-01-01T00:00:00Z");
+    let belated =
+        branch.push(&ours, Some(&third), &[lane, ("Tidegate-Sequence", "4"), passed], "7").await;
+    refused(&belated, "too old").await;
     let unsigned: CommitId = {
         let files = [("app/a.yaml", Some(map("a", "8")))];
         let files: Vec<_> = files.iter().map(|(p, c)| (*p, c.as_deref())).collect();
@@ -512,12 +524,124 @@ async fn a_head_that_does_not_prove_what_is_asked_is_refused_and_nothing_changes
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stage_waits_for_the_kinds_that_the_one_before_defines() {
+    let _git = GIT.read().await;
+    let mut world = World::new("sync-stages").await;
+    world
+        .lab
+        .apply(&[json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "sync-stages"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "sync-stages", "namespace": "tidegate-deployers"}]})])
+        .unwrap();
+    let ward =
+        "apiVersion: clinic.example/v1\nkind: Ward\nmetadata: {name: one}\nspec: {beds: 3}\n";
+    let first = world.push(&[("app/kind.yaml", Some(WARD)), ("app/ward.yaml", Some(ward))]);
+    world.repository();
+    world.sync(&json!({}));
+    world.start().await;
+    world.until_applied(&first).await;
+
+    let second = world.push(&[
+        ("app/kind.yaml", None),
+        ("app/ward.yaml", None),
+        ("app/a.yaml", Some(&map("a", "1"))),
+    ]);
+    let status = world
+        .until("the definition to be kept", |s| condition(s, "Ready").1 == "PruneBlocked")
+        .await;
+    assert!(condition(&status, "Ready").2.contains("wards.clinic.example"));
+    assert_eq!(status.applied.unwrap().commit, second);
+    world.sync(&json!({"prune": {"allow": ["CustomResourceDefinition.apiextensions.k8s.io"]}}));
+    world.until_applied(&second).await;
+}
+
+const WARD: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: wards.clinic.example}
+spec:
+  group: clinic.example
+  scope: Namespaced
+  names: {kind: Ward, plural: wards}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {beds: {type: integer}}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_only_reports_drift_leaves_it() {
+    let _git = GIT.read().await;
+    let mut world = World::new("sync-report").await;
+    let commit =
+        world.push(&[("app/a.yaml", Some(&map("a", "1"))), ("app/b.yaml", Some(&map("b", "1")))]);
+    world.repository();
+    world.sync(&json!({"drift": "Report"}));
+    world.start().await;
+    world.until_applied(&commit).await;
+    let edit = Patch::Merge(json!({"data": {"key": "9"}}));
+    world.maps().patch("a", &PatchParams::default(), &edit).await.unwrap();
+    let status = world.until("the change to be recorded", |s| !s.drift.is_empty()).await;
+    assert!(!status.drift[0].corrected);
+    let commit = world.push(&[("app/b.yaml", Some(&map("b", "2")))]);
+    world.until_applied(&commit).await;
+    assert_eq!(world.value("a").await.as_deref(), Some("9"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_with_wrong_credentials_says_so_and_others_go_on() {
+    let _git = GIT.read().await;
+    let mut world = World::new("sync-secrets").await;
+    world.lab.create_repo("sync-secrets-locked", Some(("deploy", "right"))).unwrap();
+    let commit = world.push(&[("app/a.yaml", Some(&map("a", "1")))]);
+    let (lab, namespace) = (world.lab, world.name);
+    let password = |text: &str| {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git", "namespace": namespace},
+            "stringData": {"username": "deploy", "password": text, "token": "hook-secret"}});
+        lab.apply(&[secret]).unwrap();
+    };
+    password("mistaken");
+    lab.apply(&[json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Repository",
+        "metadata": {"name": "locked", "namespace": namespace},
+        "spec": {"url": lab.git_url("sync-secrets-locked"), "credentials": {"secret": "git"}, "webhook": {"secret": "git"}}})])
+        .unwrap();
+    world.repository();
+    world.sync(&json!({}));
+    world.start().await;
+    world.until_applied(&commit).await;
+    let api = Api::<Repository>::namespaced(world.client.clone(), world.name);
+    let locked = async |wanted: &str| {
+        let asked = async || {
+            let status = api.get("locked").await.unwrap().status?;
+            let ready =
+                find_condition(&status.conditions, "Ready").filter(|c| c.reason == wanted)?;
+            Some((ready.message.clone(), status.hook.clone()))
+        };
+        eventually("the locked Repository to tell of its credentials", SOON, asked).await.unwrap()
+    };
+    let (message, hook) = locked("CredentialsRefused").await;
+    assert!(message.contains("Secret") && !message.contains("mistaken"), "{message}");
+    assert_eq!(hook, None);
+    password("right");
+    let (_, hook) = locked("Fetched").await;
+    let hook = hook.unwrap();
+    assert!(hook.starts_with("/hooks/") && !hook.contains("hook-secret"), "{hook}");
+    let found = world.sources.as_ref().unwrap().hook(hook.trim_start_matches("/hooks/")).unwrap();
+    assert_eq!((found.0.name.as_str(), found.1.as_str()), ("locked", "hook-secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_git_server_that_is_down_changes_nothing_and_is_told() {
     let _git = GIT.write().await;
     let mut world = World::new("sync-outage").await;
     let commit = world.push(&[("app/a.yaml", Some(&map("a", "1")))]);
     world.repository();
-    world.sync(json!({}));
+    world.sync(&json!({}));
     world.start().await;
     world.until_applied(&commit).await;
     let api = Api::<Repository>::namespaced(world.client.clone(), world.name);

@@ -6,18 +6,18 @@ mod status;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
 use tidegate_cluster::{Announcer, Cluster};
 use tidegate_schemas::{Repository, RepositorySpec};
 use tidegate_source::{Heads, Limits, Mirror, Mirrors};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 
-use crate::Error;
+use crate::{Error, scope};
 
 /// How many changes may wait for a slow subscriber; one that is slower looks at everything.
 const BACKLOG: usize = 1024;
@@ -83,6 +83,18 @@ pub enum SourceError {
     },
 }
 
+/// What [`Sources`] are started with.
+pub struct SourceOptions {
+    /// Where the mirrors are; it belongs to them alone and may be emptied while nobody uses it.
+    pub folder: PathBuf,
+    /// The limits of mirrors.
+    pub limits: Limits,
+    /// The only namespaces whose Repositories are followed; empty for all.
+    pub scope: Vec<String>,
+    /// Repositories are polled no more often than this, whatever they say.
+    pub min_interval: Duration,
+}
+
 /// All Repositories. Cheap to clone; [`Sources::run`] brings it to life.
 #[derive(Clone)]
 pub struct Sources {
@@ -93,7 +105,8 @@ struct Inner {
     cluster: Cluster,
     announcer: Announcer,
     mirrors: Mirrors,
-    scope: Option<String>,
+    scope: Vec<String>,
+    min_interval: Duration,
     known: Mutex<HashMap<RepositoryKey, Known>>,
     changes: broadcast::Sender<RepositoryKey>,
 }
@@ -123,23 +136,18 @@ impl Drop for Known {
 }
 
 impl Sources {
-    /// Repositories of one namespace, or of all (`scope: None`), with their mirrors below `folder`,
-    /// which belongs to them alone.
+    /// Knows no Repository before [`Sources::run`].
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub fn new(
-        cluster: Cluster,
-        folder: PathBuf,
-        limits: Limits,
-        scope: Option<String>,
-    ) -> Result<Self, Error> {
+    pub fn new(cluster: Cluster, options: SourceOptions) -> Result<Self, Error> {
         let announcer = Announcer::new(&cluster, "tidegate-repository");
         let inner = Inner {
             cluster,
             announcer,
-            mirrors: Mirrors::new(folder, limits)?,
-            scope,
+            mirrors: Mirrors::new(options.folder, options.limits)?,
+            scope: options.scope,
+            min_interval: options.min_interval,
             known: Mutex::default(),
             changes: broadcast::channel(BACKLOG).0,
         };
@@ -148,15 +156,11 @@ impl Sources {
 
     /// Follows the Repositories, until it is dropped.
     pub async fn run(&self) {
-        let client = self.inner.cluster.client();
-        let api = match &self.inner.scope {
-            Some(namespace) => Api::<Repository>::namespaced(client, namespace),
-            None => Api::all(client),
-        };
         let _ended = Ended(self);
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-        let mut listed = Vec::new();
-        while let Some(event) = events.next().await {
+        let mut events = scope::watch::<Repository>(&self.inner.cluster, &self.inner.scope);
+        let mut all_listed: HashMap<Option<String>, Vec<RepositoryKey>> = HashMap::new();
+        while let Some((scope, event)) = events.next().await {
+            let listed = all_listed.entry(scope.clone()).or_default();
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(repository)) => {
@@ -164,8 +168,10 @@ impl Sources {
                     self.learn(repository);
                 }
                 Ok(Event::InitDone) => {
-                    self.known().retain(|key, _| listed.contains(key));
-                    listed.clear();
+                    let listed = std::mem::take(listed);
+                    let elsewhere =
+                        |key: &RepositoryKey| scope.as_ref().is_some_and(|s| *s != key.namespace);
+                    self.known().retain(|key, _| elsewhere(key) || listed.contains(key));
                 }
                 Ok(Event::Apply(repository)) => self.learn(repository),
                 Ok(Event::Delete(repository)) => {

@@ -41,14 +41,13 @@ pub(super) async fn follow(sources: Sources, key: RepositoryKey, wake: Arc<Notif
         };
         let spec = Arc::new(object.spec.clone());
         let outcome = look(&sources, &key, &object, &spec, &mut kept).await;
-        let pause = match &outcome {
-            Ok(_) => spec.interval.to_std().max(FIRST_RETRY),
-            Err(_) => {
-                let pause = FIRST_RETRY.saturating_mul(1 << kept.failures.min(6));
-                kept.failures += 1;
-                kept.secrets = None;
-                pause.min(LONGEST_RETRY)
-            }
+        let pause = if outcome.is_ok() {
+            spec.interval.to_std().max(sources.inner.min_interval)
+        } else {
+            let pause = FIRST_RETRY.saturating_mul(1 << kept.failures.min(6));
+            kept.failures += 1;
+            kept.secrets = None;
+            pause.min(LONGEST_RETRY)
         };
         let written = tell(&sources, &key, &object, outcome).await;
         let pause = if written { pause } else { FIRST_RETRY };
@@ -153,28 +152,34 @@ async fn tell(
     object: &Repository,
     outcome: Result<(Arc<Mirror>, Heads, Option<Hook>), Problem>,
 ) -> bool {
-    let news = {
+    let (news, moved) = {
         let mut known = sources.known();
         let Some(entry) = known.get_mut(key) else { return true };
         match &outcome {
             Ok((mirror, heads, hook)) => {
                 let news = entry.heads.as_ref() != Some(heads);
-                entry.mirror = Some(Arc::clone(mirror));
+                let former = entry.mirror.replace(Arc::clone(mirror));
+                let moved = former.is_some_and(|former| !Arc::ptr_eq(&former, mirror));
                 entry.heads = Some(heads.clone());
                 entry.problem = None;
                 entry.hook.clone_from(hook);
-                news
+                (news, moved)
             }
             Err(problem) => {
                 let news =
                     entry.heads.is_none() && entry.problem.as_ref() != Some(&problem.message);
                 entry.problem = Some(problem.message.clone());
-                news
+                (news, false)
             }
         }
     };
     if news {
         sources.changed(key);
+    }
+    if moved {
+        // Another URL or other credentials: the former mirror is of no use any more.
+        let sources = sources.clone();
+        tokio::task::spawn_blocking(move || sources.inner.mirrors.sweep());
     }
     let outcome = match &outcome {
         Ok((_, heads, hook)) => Outcome::Fetched { heads, hook: hook.as_ref().map(|h| &h.path) },

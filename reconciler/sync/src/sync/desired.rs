@@ -32,8 +32,8 @@ impl Actor {
         });
         let (ids, tree, snapshot) = looked
             .await
-            .map_err(|error| Failure::cluster("SourceUnreadable", error))?
-            .map_err(|error| Failure::cluster("SourceUnreadable", error))?;
+            .map_err(|error| Failure::cluster("SourceUnreadable", &error))?
+            .map_err(|error| Failure::cluster("SourceUnreadable", &error))?;
         let spec = &self.state.object.spec.source;
         let Some(tree) = tree else {
             let message = format!(
@@ -41,7 +41,7 @@ impl Actor {
                 commit.short(),
                 spec.path
             );
-            return Err(Failure::content("FolderMissing", message));
+            return Err(Failure::content("FolderMissing", &message));
         };
         if let Some(desired) = self.state.desired.as_mut()
             && desired.generation == generation
@@ -55,8 +55,8 @@ impl Actor {
         let folder = spec.path.clone();
         let reads = tokio::task::spawn_blocking(move || depends_on(&snapshot, &folder, &closure))
             .await
-            .map_err(|error| Failure::cluster("SourceUnreadable", error))?
-            .map_err(|error| Failure::cluster("SourceUnreadable", error))?;
+            .map_err(|error| Failure::cluster("SourceUnreadable", &error))?
+            .map_err(|error| Failure::cluster("SourceUnreadable", &error))?;
         self.state.desired = Some(Desired { commit: commit.clone(), generation, tree, reads, set });
         Ok(())
     }
@@ -76,12 +76,12 @@ impl Actor {
             .await
             .map_err(|error| {
                 if error.is_refusal() {
-                    Failure::content("RenderRefused", error)
+                    Failure::content("RenderRefused", &error)
                 } else {
-                    Failure::cluster("RenderFailed", error)
+                    Failure::cluster("RenderFailed", &error)
                 }
             })?;
-        let invalid = |error| Failure::content("ManifestInvalid", error);
+        let invalid = |error: tidegate_manifest::Error| Failure::content("ManifestInvalid", &error);
         let mut manifests = Vec::with_capacity(rendered.objects.len());
         for object in rendered.objects {
             manifests.push(Manifest::from_value(object, &origin).map_err(invalid)?);

@@ -80,7 +80,7 @@ impl Actor {
         let deployer = self.deployer();
         let target = self.state.object.spec.target.namespace.clone();
         self.engine.watches.ensure(&id.group_kind, &target, &deployer).await?;
-        let Some(live) = deployer.get(id).await? else {
+        let Some(live) = deployer.live(&manifest).await? else {
             let missing =
                 Difference { form: DriftForm::Missing, fields: Vec::new(), manager: None };
             return self.differs(&manifest, missing, None).await;

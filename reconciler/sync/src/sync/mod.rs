@@ -16,9 +16,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
 use tidegate_cluster::{Announcer, Cluster, Observed, Watches};
 use tidegate_plan::Parent;
 use tidegate_render::Renderer;
@@ -27,7 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::{Error, RepositoryKey, Sources};
+use crate::{Error, RepositoryKey, Sources, scope};
 use inbox::Inbox;
 
 /// How many watch events may wait to be handed out.
@@ -41,8 +40,8 @@ pub struct Options {
     pub sources: Sources,
     /// The render workers.
     pub renderer: Arc<Renderer>,
-    /// The only namespace whose Syncs are followed; none for all.
-    pub scope: Option<String>,
+    /// The only namespaces whose Syncs are followed; empty for all.
+    pub scope: Vec<String>,
     /// How many Syncs may work at the same time; 32 is right.
     pub concurrency: usize,
 }
@@ -94,19 +93,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
         sources: options.sources,
         renderer: options.renderer,
     });
-    let client = engine.cluster.client();
-    let api = match &options.scope {
-        Some(namespace) => Api::<Sync>::namespaced(client, namespace),
-        None => Api::all(client),
-    };
     let mut repositories = engine.sources.subscribe();
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut events = scope::watch::<Sync>(&engine.cluster, &options.scope);
     let mut index = Index::new(engine);
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => index.absorb(event),
-                Some(Err(error)) => tracing::warn!(%error, "Syncs cannot be watched now"),
+                Some((scope, Ok(event))) => index.absorb(scope.as_deref(), event),
+                Some((_, Err(error))) => tracing::warn!(%error, "Syncs cannot be watched now"),
                 None => return Ok(()),
             },
             changed = repositories.recv() => match changed {
@@ -114,7 +108,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
                 Err(RecvError::Lagged(_)) => index.heads_moved(None),
                 Err(RecvError::Closed) => return Ok(()),
             },
-            Some(observed) = observed.recv() => index.hand_out(observed),
+            Some(observed) = observed.recv() => index.hand_out(&observed),
         }
     }
 }
@@ -124,24 +118,27 @@ struct Index {
     engine: Arc<Engine>,
     syncs: HashMap<SyncKey, Handle>,
     sets: HashMap<String, Vec<SyncKey>>,
-    listed: Vec<SyncKey>,
+    listed: HashMap<Option<String>, Vec<SyncKey>>,
 }
 
 impl Index {
     fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, syncs: HashMap::new(), sets: HashMap::new(), listed: Vec::new() }
+        Self { engine, syncs: HashMap::new(), sets: HashMap::new(), listed: HashMap::new() }
     }
 
-    fn absorb(&mut self, event: Event<Sync>) {
+    /// Takes in an event of the watch on one namespace, or on all.
+    fn absorb(&mut self, scope: Option<&str>, event: Event<Sync>) {
+        let listed = self.listed.entry(scope.map(str::to_owned)).or_default();
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => listed.clear(),
             Event::InitApply(sync) => {
-                self.listed.push(key_of(&sync));
+                listed.push(key_of(&sync));
                 self.learn(sync);
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                self.syncs.retain(|key, _| listed.contains(key));
+                let listed = std::mem::take(listed);
+                let elsewhere = |key: &SyncKey| scope.is_some_and(|scope| scope != key.0);
+                self.syncs.retain(|key, _| elsewhere(key) || listed.contains(key));
                 self.index_sets();
             }
             Event::Apply(sync) => self.learn(sync),
@@ -194,7 +191,7 @@ impl Index {
         }
     }
 
-    fn hand_out(&self, observed: Observed) {
+    fn hand_out(&self, observed: &Observed) {
         for key in self.sets.get(&observed.applyset).into_iter().flatten() {
             if let Some(handle) = self.syncs.get(key) {
                 handle.inbox.put_observed(observed.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
@@ -56,19 +57,31 @@ impl Actor {
         self.state.waiting = None;
         match outcome {
             Ok(()) => {
+                self.state.waiting_since = None;
                 self.state.failure = None;
                 self.state.retry.reset();
             }
-            Err(Stop::Wait(what)) => {
-                self.state.failure = None;
-                self.state.waiting = Some(what);
-                self.state.retry.soon();
-            }
+            Err(Stop::Wait(what)) => self.wait_for(what),
             Err(Stop::Fail(failure)) => {
                 self.state.failure = Some(failure);
                 self.state.retry.later();
             }
         }
+    }
+
+    /// What takes a moment may take as long as the Sync's deadline.
+    fn wait_for(&mut self, what: String) {
+        let since = *self.state.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = self.state.object.spec.deadline;
+        if since.elapsed() > deadline.to_std() {
+            let message = format!("waited longer than {deadline} (spec.deadline): {what}");
+            self.state.failure = Some(Failure::cluster("DeadlineExceeded", &message));
+            self.state.retry.later();
+            return;
+        }
+        self.state.failure = None;
+        self.state.waiting = Some(what);
+        self.state.retry.soon();
     }
 
     async fn make_equal(&mut self) -> Result<(), Stop> {
@@ -167,7 +180,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Waits until the CustomResourceDefinitions and Namespaces of earlier stages can be used.
+    /// Waits until the `CustomResourceDefinition`s and Namespaces of earlier stages can be used.
     async fn wait_for_definitions(&mut self, next: &[ObjectId]) -> Result<(), Stop> {
         let Some(desired) = &self.state.desired else { return Ok(()) };
         let Some(next) = next.first().map(|id| stage(&id.group_kind)) else { return Ok(()) };
@@ -261,7 +274,7 @@ fn check_owner(engine: &Engine, manifest: &Manifest) -> Result<(), Failure> {
     match engine.watches.set_of(manifest.id()) {
         Some(set) if own.is_some_and(|own| *own != *set) => Err(Failure::content(
             "ObjectTaken",
-            format!(
+            &format!(
                 "{} belongs to another Sync (set {set}): state it in one of the two only; to move it here, take it out there with the annotation {}: disabled, and remove its label {}",
                 manifest.id(),
                 tidegate_plan::PRUNE,

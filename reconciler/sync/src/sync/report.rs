@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tidegate_health::{Judgement, total};
+use tidegate_ids::GroupKind;
 use tidegate_schemas::{
     Cause, ConditionStatus, Health, HealthReport, SyncFailure, SyncStatus, set_condition,
 };
@@ -26,9 +27,22 @@ struct Ready {
 impl Actor {
     /// Composes the status and writes it if it changed. Returns when the workloads' deadline ends.
     pub(super) async fn report(&mut self) -> Option<Instant> {
+        self.state.degraded = self.degraded();
         let deadline = compose(&mut self.state, clock::now());
         self.write().await;
         deadline
+    }
+}
+
+impl Actor {
+    /// Kinds of this Sync whose changes are not seen now.
+    fn degraded(&self) -> Option<String> {
+        let degraded = self.engine.watches.degraded();
+        let desired = self.state.desired.as_ref().filter(|_| !degraded.is_empty())?;
+        let own = |kind: &GroupKind| desired.set.iter().any(|m| m.id().group_kind == *kind);
+        let reasons: Vec<String> =
+            degraded.into_iter().filter(|(kind, _)| own(kind)).map(|(_, why)| why).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
@@ -204,7 +218,11 @@ fn ready(state: &State) -> Ready {
     };
     let count = format!("{} objects of commit {}", applied.objects, applied.commit.short());
     if health.state == Health::Healthy {
-        let message = format!("{count} are applied and healthy");
+        let mut message = format!("{count} are applied and healthy");
+        if let Some(why) = &state.degraded {
+            message.push_str("; some changes are not seen now: ");
+            message.push_str(why);
+        }
         let status = ConditionStatus::True;
         return Ready { status, reason: "Applied", message, stalled: false, reconciling: false };
     }

@@ -37,9 +37,12 @@ pub(super) struct State {
     pub(super) failure: Option<Failure>,
     /// The pass waits for something that takes a moment.
     pub(super) waiting: Option<String>,
+    pub(super) waiting_since: Option<Instant>,
     /// What must not be pruned, and is no longer stated.
     pub(super) blocked: Vec<ObjectId>,
     pub(super) fights: BTreeMap<ObjectId, Fight>,
+    /// The kinds whose changes are not seen now, in words.
+    pub(super) degraded: Option<String>,
     /// The commit and generation of the last attempt.
     pub(super) attempt: Option<(CommitId, Option<i64>)>,
     pub(super) retry: Retry,
@@ -103,11 +106,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn content(reason: &'static str, message: impl ToString) -> Self {
+    pub(super) fn content(reason: &'static str, message: &impl ToString) -> Self {
         Self { cause: Cause::Content, reason, message: message.to_string() }
     }
 
-    pub(super) fn cluster(reason: &'static str, message: impl ToString) -> Self {
+    pub(super) fn cluster(reason: &'static str, message: &impl ToString) -> Self {
         Self { cause: Cause::Cluster, reason, message: message.to_string() }
     }
 }
@@ -132,7 +135,7 @@ impl From<tidegate_plan::Error> for Failure {
             E::Unreadable { .. } => "RecordUnreadable",
             E::Manifest(_) => "ManifestInvalid",
         };
-        Self::content(reason, error)
+        Self::content(reason, &error)
     }
 }
 
@@ -218,6 +221,8 @@ impl State {
             look_pause: FIRST_LOOK,
             failure: None,
             waiting: None,
+            waiting_since: None,
+            degraded: None,
             blocked: Vec::new(),
             fights: BTreeMap::new(),
             attempt: None,
