@@ -1,5 +1,6 @@
 //! What tests do to a cluster as its administrator: apply what the command line prints.
 
+use std::path::Path;
 use std::process::Command;
 
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -11,6 +12,18 @@ pub fn printed(arguments: &[&str]) -> String {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "tidegate {arguments:?}: {stderr}");
     stdout.into_owned()
+}
+
+/// The exit code, standard output and standard error of `tidegate <arguments>` as a person.
+pub fn as_person(kubeconfig: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
 /// Server-side applies every document, in order.
