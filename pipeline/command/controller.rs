@@ -54,15 +54,19 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
     let renderer = Arc::new(Renderer::new(args.worker, workers));
     let registry = Registry::new(tidegate_outbound::Options { plain_http_on_loopback: true })
         .map_err(|e| failed("starting")(e.to_string()))?;
-    let mirrors = args.work_dir.join("mirrors");
-    let limits = tidegate_source::Limits::default();
-    let sources = tidegate_sync::Sources::new(cluster.clone(), mirrors, limits, None)
+    let repositories = tidegate_sync::SourceOptions {
+        folder: args.work_dir.join("mirrors"),
+        limits: tidegate_source::Limits::default(),
+        scope: Vec::new(),
+        min_interval: std::time::Duration::from_secs(1),
+    };
+    let sources = tidegate_sync::Sources::new(cluster.clone(), repositories)
         .map_err(|e| failed("starting")(e.to_string()))?;
     let syncs = tidegate_sync::Options {
         cluster: cluster.clone(),
         sources: sources.clone(),
         renderer: renderer.clone(),
-        scope: None,
+        scope: Vec::new(),
         concurrency: SYNCS_AT_ONCE,
     };
     let options = tidegate_delivery::Options {
