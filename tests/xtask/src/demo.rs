@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// What the kills of step 8 are chosen by, as an earlier run printed it.
     #[arg(long, requires = "script")]
     seed: Option<u64>,
+    /// Use this `tidegate` instead of building one.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Play no further than this step.
     #[arg(long, requires = "script", value_name = "STEP", default_value_t = story::STEPS)]
     until: usize,
@@ -25,7 +28,7 @@ pub(crate) struct Arguments {
 
 /// Runs the demonstration.
 pub(crate) fn demo(arguments: &Arguments) -> Result<(), XtaskError> {
-    let program = program()?;
+    let program = arguments.program.clone().map_or_else(program, Ok)?;
     if arguments.script {
         let options = Options { program, seed: arguments.seed, until: arguments.until };
         let report = story::run(&options, &mut |line| println!("{line}"));
@@ -107,7 +110,7 @@ Two release managers let odoo 17.0.2 into production:
 
 Change something by hand, and see it come back:
   kubectl -n clinic-production scale deployment odoo-events --replicas 7
-  tidegate explain Deployment/odoo-events -n clinic-production
+  tidegate explain sync clinic-production-app
 
 Let a release fail in production only, and watch it roll back:
   cd {folder}

@@ -23,14 +23,18 @@ pub(super) fn everything(stage: &Stage) -> Result<(), Failed> {
     first_in_production(stage)
 }
 
-/// The first releases, approved by people for production.
-pub(super) fn first_in_production(stage: &Stage) -> Result<(), Failed> {
+/// The first releases, approved by people for production; each lane follows those it requires.
+fn first_in_production(stage: &Stage) -> Result<(), Failed> {
+    let mut releases = Vec::new();
     for (lane, approvers) in APPROVERS {
         let release = stage.release(lane, "of the first commit", |_| true)?;
-        let promotion = stage.waits_for_people(lane, &release)?;
+        let promotion = stage.promotion("production", lane, &release, "Waiting")?;
         for approver in approvers {
             stage.approve(approver, super::name(&promotion))?;
         }
+        releases.push((lane, release));
+    }
+    for (lane, release) in releases {
         stage.promotion("production", lane, &release, "Succeeded")?;
         stage.runs_what_git_says("production", lane)?;
     }

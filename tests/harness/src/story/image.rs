@@ -42,7 +42,8 @@ pub(super) fn waits(stage: &Stage) -> Result<(), Failed> {
 
     let image = format!("{}/hospital/odoo@{digest}", stage.lab.registry());
     let wait = |environment: &str| {
-        stage.said_to("vic", &["wait", &image, "--env", environment, "--timeout", "5s"])
+        let arguments = ["wait", &image, "--env", environment, "--timeout", "20s"];
+        stage.said_to("vic", &[&arguments[..], &["--fail-on-approval"]].concat())
     };
     let said = wait("production")?;
     must(said.code == 5 && said.text.contains(sentence), || {

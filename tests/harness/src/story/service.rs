@@ -18,6 +18,8 @@ use crate::{Lab, LabError, ports};
 const NAME: &str = "tidegate";
 /// How often registries are looked at. No person waits for it in the story, but the story does.
 pub(crate) const POLL: &str = "1s";
+const LOG: [&str; 2] =
+    ["TIDEGATE_LOG=info,tidegate_delivery=debug,tidegate_sync=debug", "NO_COLOR=1"];
 const READY: Duration = Duration::from_secs(60);
 
 /// A service of one lab.
@@ -53,7 +55,7 @@ impl Service {
             "--image-interval".into(),
             POLL.into(),
         ];
-        let part = Part { args: args.into(), env: vec!["TIDEGATE_LOG=info,tidegate_delivery=debug,tidegate_sync=debug".into()] };
+        let part = Part { args: args.into(), env: LOG.map(str::to_owned).into() };
         let service = Self { folder: lab.folder().to_owned(), part, address };
         service.restart()?;
         service.wait_until_ready()?;
