@@ -83,25 +83,22 @@ pub async fn promote(connection: &Connection, args: Promote) -> Result<(), Failu
 /// When nothing known good is there, or the API server refuses.
 pub async fn rollback(connection: &Connection, args: Rollback) -> Result<(), Failure> {
     let session = connection.open().await?;
-    let release = match args.to {
-        Some(name) => {
-            let release: Release = session.one(&name).await?;
-            if release.spec.pipeline != args.pipeline || release.spec.lane != args.lane {
-                return Err(Failure::from(format!(
-                    "{name} belongs to the lane {} of {}: name a release of the lane {} of {} with --to",
-                    release.spec.lane, release.spec.pipeline, args.lane, args.pipeline
-                )));
-            }
-            name
+    let release = if let Some(name) = args.to {
+        let release: Release = session.one(&name).await?;
+        if release.spec.pipeline != args.pipeline || release.spec.lane != args.lane {
+            return Err(Failure::from(format!(
+                "{name} belongs to the lane {} of {}: name a release of the lane {} of {} with --to",
+                release.spec.lane, release.spec.pipeline, args.lane, args.pipeline
+            )));
         }
-        None => {
-            let objects = Objects {
-                promotions: list(&session.here()).await?,
-                syncs: list::<Sync>(&session.here()).await?,
-                ..Objects::default()
-            };
-            known_good(&objects, &args.pipeline, &args.env, &args.lane)?
-        }
+        name
+    } else {
+        let objects = Objects {
+            promotions: list(&session.here()).await?,
+            syncs: list::<Sync>(&session.here()).await?,
+            ..Objects::default()
+        };
+        known_good(&objects, &args.pipeline, &args.env, &args.lane)?
     };
     let spec = PromotionSpec {
         pipeline: args.pipeline,

@@ -3,6 +3,8 @@
 //! It needs only namespaced objects, so whoever may see a pipeline sees its board without any
 //! right in the whole cluster.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -119,17 +121,13 @@ fn cell(
     let health = sync.and_then(|s| s.status.as_ref()?.health.as_ref());
     let mut next = sync.map(sync_troubles).unwrap_or_default();
     let after = running.map(order);
-    for promotion in &promotions {
-        let stands = phase(promotion);
-        if !stands.is_final() {
-            next.push(line(promotion));
-        } else if after.is_none_or(|a| order(promotion) > a)
-            && !matches!(stands, Phase::Succeeded | Phase::Superseded)
-            && promotions.last().is_some_and(|last| last.name_any() == promotion.name_any())
-        {
-            next.push(line(promotion));
-        }
-    }
+    // What ended badly is told until something newer runs or is on its way.
+    let told = |promotion: &Promotion| {
+        let bad = !matches!(phase(promotion), Phase::Succeeded | Phase::Superseded);
+        let newest = promotions.last().is_some_and(|last| last.name_any() == promotion.name_any());
+        bad && newest && after.is_none_or(|a| order(promotion) > a)
+    };
+    next.extend(promotions.iter().filter(|p| !phase(p).is_final() || told(p)).map(|p| line(p)));
     Cell {
         lane: lane.clone(),
         environment: environment.clone(),
@@ -232,7 +230,7 @@ impl PipelineBoard {
     fn to_text(&self, now: Timestamp) -> String {
         let mut out = format!("pipeline {}\n", safe(&self.name));
         for trouble in &self.troubles {
-            out.push_str(&format!("  ! {}\n", safe(trouble)));
+            let _infallible = writeln!(out, "  ! {}", safe(trouble));
         }
         let mut rows = Vec::new();
         for cell in &self.cells {
@@ -243,7 +241,7 @@ impl PipelineBoard {
             out.push_str("refused candidates, newest first:\n");
         }
         for candidate in &self.refused {
-            out.push_str(&format!("  {}\n", refused(candidate, now)));
+            let _infallible = writeln!(out, "  {}", refused(candidate, now));
         }
         out
     }

@@ -59,8 +59,8 @@ impl<'a> Changes<'a> {
                 let _infallible = writeln!(out, "\n{name}: a Secret, its content is not shown");
                 continue;
             }
-            let yaml = |m: &Option<&Manifest>| m.map(Manifest::to_yaml).unwrap_or_default();
-            let (before, after) = (safe_lines(&yaml(old)), safe_lines(&yaml(new)));
+            let yaml = |m: Option<&Manifest>| m.map(Manifest::to_yaml).unwrap_or_default();
+            let (before, after) = (safe_lines(&yaml(*old)), safe_lines(&yaml(*new)));
             let side = |present: bool| if present { name.as_str() } else { "nothing" };
             let diff = TextDiff::from_lines(&before, &after);
             let text = diff

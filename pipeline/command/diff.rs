@@ -4,6 +4,7 @@
 //! nothing is shown.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::story::{headline, image_changes};
 use crate::text::safe;
 
 /// How long fetching may take.
-const FETCH: Duration = Duration::from_secs(120);
+const FETCH: Duration = Duration::from_mins(2);
 
 /// Shows what a promotion would change, object by object.
 #[derive(clap::Args, Debug)]
@@ -64,7 +65,7 @@ pub async fn run(connection: &Connection, args: &Args) -> Result<(), Failure> {
     }
     text.push_str(&changes.summary());
     if let Some(change) = status.change {
-        text.push_str(&format!("change {change}\n"));
+        let _infallible = writeln!(text, "change {change}");
     }
     if !args.summary {
         text.push_str(&changes.to_text());

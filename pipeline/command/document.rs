@@ -92,16 +92,16 @@ impl Right {
 
 /// A ClusterRole.
 pub fn cluster_role(name: &str, what: &str, labels: Value, rights: &[Right]) -> Document {
-    role_of("ClusterRole", json!({"name": name, "labels": labelled(labels)}), what, rights)
+    role_of("ClusterRole", &json!({"name": name, "labels": labelled(labels)}), what, rights)
 }
 
 /// A Role.
 pub fn role(namespace: &str, name: &str, what: &str, rights: &[Right]) -> Document {
     let metadata = json!({"name": name, "namespace": namespace, "labels": labelled(json!({}))});
-    role_of("Role", metadata, what, rights)
+    role_of("Role", &metadata, what, rights)
 }
 
-fn role_of(kind: &str, metadata: Value, what: &str, rights: &[Right]) -> Document {
+fn role_of(kind: &str, metadata: &Value, what: &str, rights: &[Right]) -> Document {
     let rules: Vec<Value> = rights.iter().map(Right::value).collect();
     let mut comment = vec![what.to_owned()];
     comment.extend(rights.iter().map(|right| format!("- {}", right.reason())));

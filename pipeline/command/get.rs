@@ -85,7 +85,7 @@ pub async fn objects(session: &Session) -> Result<Objects, Failure> {
         list::<Release>(&releases),
         list::<Sync>(&syncs),
     )?;
-    Ok(Objects { pipelines, promotions, releases, syncs, ..Objects::default() })
+    Ok(Objects { pipelines, releases, promotions, syncs, ..Objects::default() })
 }
 
 /// Shows it.

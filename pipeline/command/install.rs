@@ -69,7 +69,7 @@ fn engine_rights(system: &str) -> Vec<Document> {
             "get list watch",
             "what people and the engine itself decided",
         ),
-        Right::new(GROUP, statuses, "get patch update", "what it saw, did and decided"),
+        Right::new(GROUP, statuses, "patch update", "what it saw, did and decided"),
         Right::new(
             GROUP,
             "promotions releases",
@@ -79,7 +79,7 @@ fn engine_rights(system: &str) -> Vec<Document> {
         Right::new(
             GROUP,
             "syncs",
-            "create patch update delete",
+            "create patch",
             "one for each environment and lane of a pipeline",
         ),
         Right::new("", "namespaces", "get", "its uid is the cluster's identity")
@@ -90,22 +90,13 @@ fn engine_rights(system: &str) -> Vec<Document> {
             "create patch",
             "tells what happened beside the object it happened to",
         ),
-        Right::new("", "events", "create patch", "the same, for readers of the older kind"),
     ];
-    let own = [
-        Right::new(
-            "",
-            "secrets",
-            "get create",
-            "signing keys of environments, which it makes, and keys of trust policies",
-        ),
-        Right::new(
-            "coordination.k8s.io",
-            "leases",
-            "get list watch create update patch",
-            "one engine works at a time",
-        ),
-    ];
+    let own = [Right::new(
+        "",
+        "secrets",
+        "get create",
+        "signing keys of environments, which it makes, and keys of trust policies",
+    )];
     let deployers = [Right::new(
         "",
         "serviceaccounts",

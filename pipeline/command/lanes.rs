@@ -3,7 +3,7 @@
 //!
 //! The kinds are those that `tidegate-policy` lets a lane hold (a test compares them),
 //! without the cluster-scoped ones: a lane's account has rights in its own namespace
-//! and nowhere else. Who wants a lane to hold a StorageClass or an admission policy
+//! and nowhere else. Who wants a lane to hold a `StorageClass` or an admission policy
 //! grants that by a binding of their own, or delivers it by a Sync of its own.
 
 use serde_json::json;
@@ -15,7 +15,7 @@ type Resource = (&'static str, &'static str, &'static str);
 
 const EVERYTHING: &str = "get list watch create patch update delete";
 
-/// The label of ClusterRoles whose rules the engine's `tidegate-watch` gets.
+/// The label of the `ClusterRole`s whose rules the engine's `tidegate-watch` gets.
 pub const AGGREGATE: &str = "tidegate.dev/aggregate-to-watch";
 
 const APP: &[Resource] = &[
@@ -148,7 +148,7 @@ fn rights(resources: &[Resource], verbs: &str, why: &str) -> Vec<Right> {
         .collect()
 }
 
-/// The ClusterRoles of the lanes; `bootstrap` binds them in each target namespace.
+/// The `ClusterRole`s of the lanes; `bootstrap` binds them in each target namespace.
 pub fn lane_roles() -> Vec<Document> {
     let read = |group: &str, resources: &str| {
         Right::new(group, resources, "get list watch", "says why workloads are not healthy")

@@ -1,4 +1,4 @@
-//! The ClusterRoles of people, for a hoster to bind to groups in the pipelines' namespaces.
+//! The `ClusterRole`s of people, for a hoster to bind to groups in the pipelines' namespaces.
 //!
 //! Nobody gets anything by installing them. The verbs `approve`, `reject`, `promote` and
 //! `rollback` are on `environments`; bound as they are they hold for every environment of a

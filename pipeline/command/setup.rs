@@ -171,10 +171,10 @@ fn lane_lines(
         format!("lane {}", lane.name),
         format!("  folder {} -> branch {} (default)", paths.folder, paths.branch),
         format!("  Sync {}, account {DEPLOYERS_NAMESPACE}/{} (default)", paths.sync, paths.sync),
-        format!("  after: {} ({})", or_nothing(after), of(&|p| gates(p).after.is_some())),
+        format!("  after: {} ({})", or_nothing(&after), of(&|p| gates(p).after.is_some())),
         format!(
             "  approvals: {} ({})",
-            or_nothing(approvals),
+            or_nothing(&approvals),
             of(&|p| gates(p).approvals.is_some())
         ),
         format!(
@@ -196,7 +196,7 @@ fn lane_lines(
     ]
 }
 
-fn or_nothing(parts: Vec<String>) -> String {
+fn or_nothing(parts: &[String]) -> String {
     if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
 }
 

@@ -97,14 +97,11 @@ pub fn paint(text: &str) -> String {
             [b'@', b'@', ..] => Some("36"),
             _ => None,
         };
-        match code {
-            Some(code) => {
-                let _infallible = write!(out, "\x1b[{code}m{body}\x1b[0m{end}");
-            }
-            None => {
-                out.push_str(&words(body));
-                out.push_str(end);
-            }
+        if let Some(code) = code {
+            let _infallible = write!(out, "\x1b[{code}m{body}\x1b[0m{end}");
+        } else {
+            out.push_str(&words(body));
+            out.push_str(end);
         }
     }
     out

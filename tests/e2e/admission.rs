@@ -196,7 +196,7 @@ fn release() -> Value {
     })
 }
 
-fn sync(name: &str, account: &str, labels: Value) -> Value {
+fn sync(name: &str, account: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Sync",
         "metadata": {"name": name, "namespace": HOME, "labels": labels},
@@ -357,14 +357,14 @@ async fn records_and_statuses(admin: &Client, people: &People) {
 }
 
 async fn syncs(people: &People) {
-    let mine = || sync("tools", "tools-deployer", json!({}));
+    let mine = || sync("tools", "tools-deployer", &json!({}));
     refused::<Sync>(
         &people.pat,
-        sync("other", "clinic-dev-app", json!({})),
+        sync("other", "clinic-dev-app", &json!({})),
         "pat may not use the account clinic-dev-app",
     )
     .await;
-    let labelled = sync("other", "tools-deployer", json!({"tidegate.dev/pipeline": "clinic"}));
+    let labelled = sync("other", "tools-deployer", &json!({"tidegate.dev/pipeline": "clinic"}));
     refused::<Sync>(&people.pat, labelled, "only Tidegate writes those").await;
     created::<Sync>(&people.pat, mine()).await.expect("a Sync as an account that pat may use");
 
@@ -383,7 +383,7 @@ async fn syncs(people: &People) {
     api.patch("tools", &parameters, &merge(suspend)).await.expect("pat's own Sync");
 
     let pipelines =
-        sync("clinic-dev-app", "clinic-dev-app", json!({"tidegate.dev/pipeline": "clinic"}));
+        sync("clinic-dev-app", "clinic-dev-app", &json!({"tidegate.dev/pipeline": "clinic"}));
     created::<Sync>(&people.engine, pipelines).await.expect("the engine's Sync");
     for change in [
         json!({"spec": {"suspend": true}}),
@@ -421,7 +421,7 @@ async fn the_engine_becomes_deployer_accounts_only(lab: &Lab) {
 async fn a_namespace_can_still_be_deleted(admin: &Client) {
     let namespaces: Api<Namespace> = Api::all(admin.clone());
     namespaces.delete(HOME, &DeleteParams::default()).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while namespaces.get_opt(HOME).await.unwrap().is_some() {
         assert!(Instant::now() < deadline, "the namespace with its records is still there");
         tokio::time::sleep(Duration::from_millis(100)).await;
