@@ -8,6 +8,10 @@
 )]
 
 mod admission;
+mod bad_input;
 mod cluster;
 mod command;
 mod getting_started;
+mod standalone;
+mod story;
+mod ward;

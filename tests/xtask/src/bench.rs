@@ -40,7 +40,9 @@ fn line() -> Result<(), Failed> {
     println!("fetch + push + one apply, by git and the API alone   {:>7.0} ms", ms(bare));
     println!("commit -> accepted by the API server in dev          {:>7.0} ms", ms(whole));
     println!("ratio                                                {:>7.2}", ms(whole) / ms(bare));
-    println!("(medians of {REPETITIONS}; the clock starts when the push of the commit is done and the webhook is called)");
+    println!(
+        "(medians of {REPETITIONS}; the clock starts when the push of the commit is done and the webhook is called)"
+    );
     Ok(())
 }
 

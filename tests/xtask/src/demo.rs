@@ -77,9 +77,13 @@ fn main_job(program: &Path) -> Result<Stage, XtaskError> {
     println!("A new Odoo is built and signed …");
     let promotion = stage.release_odoo("17.0.2").map_err(story)?;
     println!("{} waits: {}", name(&promotion), promotion["status"]["message"]);
-    stage
-        .reference
-        .new_image(&stage.lab, "odoo", "17.0.3", "nobody vouches for this", Signing::Nobody)?;
+    stage.reference.new_image(
+        &stage.lab,
+        "odoo",
+        "17.0.3",
+        "nobody vouches for this",
+        Signing::Nobody,
+    )?;
     println!("And somebody pushed odoo 17.0.3 without a signature. It goes nowhere.");
     Ok(stage)
 }

@@ -26,7 +26,8 @@ pub(crate) fn lab() -> Result<(), XtaskError> {
 /// The line that makes a shell speak to this lab.
 fn environment(lab: &Lab) -> Result<String, XtaskError> {
     let programs = lab.binaries();
-    let (kubectl, tidegate) = (Binaries::kubectl()?, repository_root().join("target/debug/tidegate"));
+    let (kubectl, tidegate) =
+        (Binaries::kubectl()?, repository_root().join("target/debug/tidegate"));
     let paths = [&tidegate, &kubectl, &programs.crane, &programs.cosign, &programs.worker];
     let folders: Vec<_> = paths
         .iter()

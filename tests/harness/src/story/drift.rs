@@ -41,9 +41,8 @@ fn record(stage: &Stage, form: &str, object: &str) -> Result<Value, Failed> {
     until(&format!("the Sync has a record that {object} was {form}"), PATIENCE, || {
         let sync = stage.cluster.get(&format!("{HOME}/syncs/clinic-production-app"))?;
         let records = sync["status"]["drift"].as_array().cloned().unwrap_or_default();
-        let found = records
-            .iter()
-            .rfind(|r| r["form"] == form && r["object"].to_string().contains(object));
+        let found =
+            records.iter().rfind(|r| r["form"] == form && r["object"].to_string().contains(object));
         Ok(found.cloned().ok_or_else(|| format!("it has {records:?}")))
     })
 }

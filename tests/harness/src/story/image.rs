@@ -84,7 +84,9 @@ pub(super) fn refused(stage: &Stage) -> Result<(), Failed> {
 }
 
 fn never_reached_dev(stage: &Stage, digest: &str) -> Result<(), Failed> {
-    for kind in ["apps/v1/namespaces/clinic-dev/deployments", "apps/v1/namespaces/clinic-dev/replicasets"] {
+    for kind in
+        ["apps/v1/namespaces/clinic-dev/deployments", "apps/v1/namespaces/clinic-dev/replicasets"]
+    {
         for object in stage.cluster.list(&format!("/apis/{kind}"))? {
             must(!object["spec"].to_string().contains(digest), || {
                 format!("{digest} is in {} of clinic-dev", super::name(&object))

@@ -23,10 +23,10 @@ mod tamper;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use regress::FAILING;
 pub use cluster::{Cluster, Impersonated, Refusal, condition, name};
+pub use regress::FAILING;
 pub use service::{Answer, Service};
-pub use stage::{Said, Stage, until};
+pub use stage::{Said, Stage, documents, install, until};
 
 use crate::LabError;
 

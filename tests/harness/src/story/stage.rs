@@ -303,16 +303,15 @@ pub(crate) fn number(promotion: &Value) -> u64 {
 }
 
 fn shortened() -> Shortened {
-    Shortened {
-        soak: Period::seconds(2),
-        watch: Period::seconds(4),
-        deadline: Period::seconds(60),
-    }
+    Shortened { soak: Period::seconds(1), watch: Period::seconds(4), deadline: Period::seconds(60) }
 }
 
 /// Applies what `tidegate install` prints, but for the Deployment: the lab's nodes are pretended,
 /// so the service runs beside them, with the same account.
-pub(crate) fn install(cluster: &Cluster, program: &Path) -> Result<(), Failed> {
+///
+/// # Errors
+/// When the API server refuses an object, or does not serve the kinds in time.
+pub fn install(cluster: &Cluster, program: &Path) -> Result<(), Failed> {
     let mut command = Command::new(program);
     let printed = run("printing the installation", command.arg("install"))?;
     let mut objects = documents(&printed)?;
@@ -343,7 +342,10 @@ fn bootstrap(cluster: &Cluster, lab: &Lab, program: &Path) -> Result<(), Failed>
 }
 
 /// The objects of a YAML stream.
-pub(crate) fn documents(yaml: &str) -> Result<Vec<Value>, Failed> {
+///
+/// # Errors
+/// When it is no YAML.
+pub fn documents(yaml: &str) -> Result<Vec<Value>, Failed> {
     let all: Vec<Value> = serde_saphyr::from_multiple(yaml)
         .map_err(|error| Failed(format!("reading YAML: {error}")))?;
     Ok(all.into_iter().filter(|object| !object.is_null()).collect())

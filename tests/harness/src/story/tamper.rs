@@ -71,9 +71,7 @@ fn unchanged(
 
 /// The cause of the regression is taken back, and a new image goes all the way.
 fn goes_on(stage: &Stage, accepted: &str) -> Result<(), Failed> {
-    stage
-        .reference
-        .edit("production/app/kustomization.yaml", |text| text.replace(FAILING, ""))?;
+    stage.reference.edit("production/app/kustomization.yaml", |text| text.replace(FAILING, ""))?;
     stage.push("ann", "Take the new flag back")?;
     let (_, promotion) = new_version(stage, "17.0.7")?;
     for approver in ["jane", "joe"] {
