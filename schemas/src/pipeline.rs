@@ -33,7 +33,7 @@ use crate::Condition;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.images.all(i, self.lanes.exists(l, l.name == i.lane))", "images[].lane must name one of spec.lanes"))]
+#[x_kube(validation = ("!has(self.images) || self.images.all(i, self.lanes.exists(l, l.name == i.lane))", "images[].lane must name one of spec.lanes"))]
 #[x_kube(validation = ("self.lanes.all(l, !has(l.requires) || l.requires.all(r, r != l.name && self.lanes.exists(o, o.name == r)))", "lanes[].requires must name other lanes of spec.lanes"))]
 #[x_kube(validation = ("!self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..')", "path must be relative to the repository's root and must not contain '..'"))]
 #[x_kube(validation = ("self.path.contains('{lane}') && self.path.contains('{environment}')", "path must contain {environment} and {lane}"))]
