@@ -202,7 +202,7 @@ impl Shell {
         // What is left running must not outlive the test.
         command.args(["--pdeathsig", "KILL", "bash", "-c", script]);
         command.current_dir(self.here()).env("PATH", &self.path).stdin(Stdio::null());
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.env("NO_COLOR", "1").envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -223,10 +223,11 @@ impl Shell {
             }
             assert!(
                 looks && started.elapsed() < PATIENCE,
-                "{}: {}\nprints\n{output}\nand not\n{}\n{}",
+                "{}: {}\nprints\n{output}\nand not\n{}\n\n{}\n{}",
                 typed.at,
                 typed.command,
                 typed.prints.join("\n"),
+                self.run("kubectl get tidegate,deployments,pods --all-namespaces --output wide").1,
                 self.background_says()
             );
             std::thread::sleep(BETWEEN_LOOKS);
