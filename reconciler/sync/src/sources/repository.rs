@@ -75,8 +75,8 @@ async fn look(
         .inner
         .mirrors
         .mirror(&spec.url, secrets.credentials)
-        .map_err(|error| Problem::of(&error))?;
-    let heads = mirror.fetch(FETCH_DEADLINE).await.map_err(|error| Problem::of(&error))?;
+        .map_err(|error| Problem::of(&error, spec))?;
+    let heads = mirror.fetch(FETCH_DEADLINE).await.map_err(|error| Problem::of(&error, spec))?;
     kept.failures = 0;
     Ok((mirror, heads, secrets.hook))
 }

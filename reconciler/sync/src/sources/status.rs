@@ -2,7 +2,9 @@
 
 use kube::{Api, Resource as _, ResourceExt as _};
 use tidegate_cluster::{Severity, Written, replace_status};
-use tidegate_schemas::{Repository, RepositoryStatus, SecretRef, condition, set_condition};
+use tidegate_schemas::{
+    Repository, RepositorySpec, RepositoryStatus, SecretRef, condition, set_condition,
+};
 use tidegate_source::{Error as GitError, Heads};
 
 use super::{RepositoryKey, Sources};
@@ -26,7 +28,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn of(error: &GitError) -> Self {
+    pub(super) fn of(error: &GitError, spec: &RepositorySpec) -> Self {
         let reason = match error {
             GitError::Url { .. } => "InvalidURL",
             GitError::Credentials { .. }
@@ -38,7 +40,11 @@ impl Problem {
             GitError::TooLarge { .. } => "TooLarge",
             _ => "FetchFailed",
         };
-        Self { reason, message: error.to_string() }
+        let mut message = error.to_string();
+        if let (GitError::CredentialsRefused { .. }, Some(reference)) = (error, &spec.credentials) {
+            message += &format!(" (spec.credentials names the Secret {})", reference.secret);
+        }
+        Self { reason, message }
     }
 
     pub(super) fn secret(key: &RepositoryKey, reference: &SecretRef, why: &str) -> Self {
