@@ -19,7 +19,7 @@ use tidegate_schemas as schemas;
 
 const PAGE: &str = "docs/getting-started.md";
 /// How long a command that only looks may be repeated.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Commands that change nothing.
 const LOOKS: [&str; 5] =
@@ -33,9 +33,15 @@ fn the_page_is_typed_and_answers_as_it_says() {
     for block in blocks(&page) {
         match block.info.as_str() {
             "yaml" => shell.write(&block),
-            "console" => commands(&block).iter().for_each(|command| shell.type_in(command)),
+            "console" => {
+                for command in commands(&block) {
+                    shell.type_in(&command);
+                }
+            }
             "console background" => {
-                commands(&block).iter().for_each(|command| shell.leave_running(command));
+                for command in commands(&block) {
+                    shell.leave_running(&command);
+                }
             }
             _ => {}
         }
@@ -191,7 +197,7 @@ impl Shell {
 
     fn write(&self, block: &Block) {
         let path = block.text.lines().next().and_then(|line| line.strip_prefix("# "));
-        let Some(path) = path.filter(|path| path.ends_with(".yaml")) else { return };
+        let Some(path) = path.filter(|path| path.contains('.')) else { return };
         let path = self.here().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &block.text).unwrap();
