@@ -12,8 +12,13 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need { what: "git", probe: &["git", "--version"], package: "git" },
+    Need {
+        what: "ssh-keygen (keys that sign commits)",
+        probe: &["sh", "-c", "command -v ssh-keygen"],
+        package: "openssh-client",
+    },
     Need { what: "a C compiler", probe: &["cc", "--version"], package: "build-essential" },
     Need { what: "pkg-config", probe: &["pkg-config", "--version"], package: "pkg-config" },
     Need {
