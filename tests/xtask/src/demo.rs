@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tidegate_harness::story::{self, Options, Stage, name};
-use tidegate_harness::{Signing, repository_root};
+use tidegate_harness::{Binaries, Signing, repository_root};
 
 use crate::error::XtaskError;
 
@@ -34,9 +34,13 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), XtaskError> {
         let report = story::run(&options, &mut |line| println!("{line}"));
         return if report.holds() { Ok(()) } else { Err(XtaskError::Story(report.to_string())) };
     }
+    let kubectl = Binaries::kubectl()?;
     println!("Starting a lab and installing Tidegate on it. This takes a minute.");
     let stage = main_job(&program)?;
-    println!("{}", invitation(&stage, &program));
+    println!("{}", invitation(&stage, &program, &kubectl));
+    let stage = std::sync::Arc::new(stage);
+    let forge = std::sync::Arc::downgrade(&stage);
+    std::thread::spawn(move || calls_webhooks(&forge));
     crate::lab::wait_for_interrupt().map_err(|error| XtaskError::Step {
         command: "waiting for ^C".into(),
         reason: error.to_string(),
@@ -88,7 +92,21 @@ fn main_job(program: &Path) -> Result<Stage, XtaskError> {
     Ok(stage)
 }
 
-fn invitation(stage: &Stage, program: &Path) -> String {
+/// The part of a forge that the lab's Git server lacks: tells Tidegate of pushes to `main`.
+fn calls_webhooks(stage: &std::sync::Weak<Stage>) {
+    let head = |stage: &Stage| stage.git(&["rev-parse", "refs/heads/main"]).ok();
+    let mut told = stage.upgrade().and_then(|stage| head(&stage));
+    while let Some(stage) = stage.upgrade() {
+        let now = head(&stage);
+        if now != told && stage.call_hook("main").is_ok() {
+            told = now;
+        }
+        drop(stage);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+}
+
+fn invitation(stage: &Stage, program: &Path, kubectl: &Path) -> String {
     let person = |user: &str| {
         stage.reference.kubeconfig(user).unwrap_or_default().to_string_lossy().into_owned()
     };
@@ -99,12 +117,13 @@ Everything is up. In another terminal:
 
   export KUBECONFIG={admin}
   alias tidegate='{program} -n clinic'
+  alias kubectl={kubectl}
   alias jane='tidegate --kubeconfig {jane}'
   alias joe='tidegate --kubeconfig {joe}'
 
 Look around:
   tidegate get                                       what runs where, what waits and for what
-  tidegate explain pipeline clinic                   why odoo 17.0.3 is nowhere
+  tidegate explain pipeline clinic                   why postgresql 17.6 is nowhere
   tidegate diff clinic-production-app-2              what would change in production
 
 Two release managers let odoo 17.0.2 into production:
@@ -122,9 +141,9 @@ Let a release fail in production only, and watch it roll back:
 {failing}END
   git -c user.name='Ann Fischer' -c user.email=ann@hospital.example \\
     -c user.signingkey={key} commit -S -am 'Run scheduled jobs with a new flag' && git push
-  (the lab's forge calls no webhook for you: Tidegate looks within the Repository's interval, or at
-   once after `{webhook}`)
-  jane approve clinic-production-app-3 --reason ok; joe approve clinic-production-app-3 --reason ok
+  tidegate get                                       it is well in dev and staging, and waits again
+  jane approve clinic-production-app-3 --reason ok
+  joe approve clinic-production-app-3 --reason ok
   tidegate explain promotion clinic-production-app-3
 
 Logs of the service: {log}
@@ -134,7 +153,7 @@ Logs of the service: {log}
         joe = person("joe"),
         failing = story::FAILING,
         key = stage.lab.folder().join("keys/ann.ssh").display(),
-        webhook = "kubectl -n clinic annotate repository environments look=now",
+        kubectl = kubectl.display(),
         log = stage.service.log().display(),
         lab = stage.lab.folder().display(),
     )
