@@ -127,9 +127,9 @@ impl Cluster {
     ///
     /// # Errors
     /// The API server's refusal.
-    pub fn merge(&self, path: &str, manager: &str, patch: &Value) -> Result<Value, Refusal> {
+    pub fn merge(&self, path: &str, manager: &str, change: &Value) -> Result<Value, Refusal> {
         let path = format!("{path}?fieldManager={manager}");
-        self.request(Method::PATCH, &path, "application/merge-patch+json", patch.to_string())
+        self.request(Method::PATCH, &path, "application/merge-patch+json", change.to_string())
     }
 
     /// Deletes an object.

@@ -6,11 +6,12 @@
 //! chances to take follows from the seed.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
@@ -18,7 +19,7 @@ use kube::core::GroupVersionKind;
 use kube::runtime::watcher;
 
 use super::stage::{LANES, Stage, branch};
-use super::{Failed, MIDDLE, Service, arrive, must};
+use super::{Failed, MIDDLE, Options, Service, arrive, must};
 use crate::Lab;
 
 /// The phases of a journal in flight.
@@ -26,41 +27,79 @@ const PHASES: [&str; 4] = ["Admitted", "Committed", "Applied", "Watching"];
 /// How many times more than once a phase may be hit.
 const MORE: u64 = 2;
 
-/// A seed that nobody chose.
-pub(super) fn new_seed() -> u64 {
-    std::collections::hash_map::RandomState::new().hash_one(std::process::id())
+/// The life of the fresh lab, on a thread of its own.
+pub(super) struct Replay {
+    seed: u64,
+    thread: std::thread::JoinHandle<Replayed>,
 }
 
-pub(super) fn same_end(
-    without: &Stage,
-    seed: u64,
-    say: &mut dyn FnMut(&str),
-) -> Result<(), Failed> {
-    say(&format!("    seed {seed}"));
-    let expected = End::of(without)?;
-    let stage = Stage::set(&without.program)?;
-    arrive::everything(&stage)?;
-    let killer = Killer::start(&stage, seed);
-    let told = MIDDLE.iter().zip(2..).try_for_each(|((_, step), number)| {
-        step(&stage).map_err(|why| Failed(format!("step {number}, with kills: {why}")))
+/// What became of the fresh lab.
+pub(super) struct Replayed {
+    took: Duration,
+    hits: Vec<Hit>,
+    end: Result<End, Failed>,
+}
+
+impl Replay {
+    pub(super) fn start(options: &Options) -> Self {
+        let unchosen = || RandomState::new().hash_one(std::process::id());
+        let seed = options.seed.unwrap_or_else(unchosen);
+        let program = options.program.clone();
+        Self { seed, thread: std::thread::spawn(move || replay(&program, seed)) }
+    }
+
+    pub(super) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn wait(self) -> Replayed {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Replayed {
+    pub(super) const fn took(&self) -> Duration {
+        self.took
+    }
+
+    pub(super) fn hits(&self) -> impl Iterator<Item = String> {
+        self.hits.iter().map(|hit| {
+            format!("SIGKILL aimed at {}: {} was {}", hit.aimed, hit.promotion, hit.found)
+        })
+    }
+
+    /// Whether every kill hit a journal in flight, one of each phase, and the end is the same.
+    pub(super) fn comes_to(&self, expected: &End) -> Result<(), Failed> {
+        let end = self.end.as_ref().map_err(Clone::clone)?;
+        for hit in &self.hits {
+            must(PHASES.contains(&hit.found.as_str()), || {
+                format!("a kill hit {}, which was {}", hit.promotion, hit.found)
+            })?;
+        }
+        for phase in PHASES {
+            let hit = self.hits.iter().any(|hit| hit.found == phase);
+            must(hit, || format!("no kill hit {phase}"))?;
+        }
+        expected.compare(end)
+    }
+}
+
+fn replay(program: &Path, seed: u64) -> Replayed {
+    let started = Instant::now();
+    let mut hits = Vec::new();
+    let end = Stage::set(program).and_then(|stage| {
+        arrive::everything(&stage)?;
+        let killer = Killer::start(&stage, seed);
+        let told = MIDDLE.iter().zip(2..).try_for_each(|((_, step), number)| {
+            step(&stage).map_err(|why| Failed(format!("step {number}, with kills: {why}")))
+        });
+        hits = killer.end();
+        told.and_then(|()| End::of(&stage)).map_err(|why| {
+            let log = stage.service.end_of_log(30);
+            Failed(format!("{why}\nthe end of its service's log:\n{log}"))
+        })
     });
-    let hits = killer.end();
-    for Hit { promotion, aimed, found } in &hits {
-        say(&format!("    SIGKILL at {aimed}: {promotion} was {found}"));
-    }
-    let log = |why: Failed| {
-        Failed(format!("{why}\nthe end of its service's log:\n{}", stage.service.end_of_log(30)))
-    };
-    told.map_err(log)?;
-    for hit in &hits {
-        must(PHASES.contains(&hit.found.as_str()), || {
-            format!("a kill hit {}, which was {}", hit.promotion, hit.found)
-        })?;
-    }
-    for phase in PHASES {
-        must(hits.iter().any(|hit| hit.found == phase), || format!("no kill hit {phase}"))?;
-    }
-    expected.compare(&End::of(&stage)?)
+    Replayed { took: started.elapsed(), hits, end }
 }
 
 /// What the service was doing when it was killed.
@@ -81,7 +120,7 @@ impl Killer {
         let aim = Aim::new(seed);
         let (kubeconfig, service) = (stage.lab.kubeconfig(), stage.service.clone());
         let ended = stop.clone();
-        let thread = std::thread::spawn(move || watch(kubeconfig, &service, aim, &ended));
+        let thread = std::thread::spawn(move || watch(&kubeconfig, &service, aim, &ended));
         Self { stop, thread }
     }
 
@@ -92,12 +131,12 @@ impl Killer {
 }
 
 /// Kills until it is told to stop.
-fn watch(kubeconfig: PathBuf, service: &Service, mut aim: Aim, stop: &AtomicBool) -> Vec<Hit> {
+fn watch(kubeconfig: &Path, service: &Service, mut aim: Aim, stop: &AtomicBool) -> Vec<Hit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let mut hits = Vec::new();
     let Ok(runtime) = runtime else { return hits };
     runtime.block_on(async {
-        let Ok(client) = Lab::client(&kubeconfig).await else { return };
+        let Ok(client) = Lab::client(kubeconfig).await else { return };
         let kind = GroupVersionKind::gvk("tidegate.dev", "v1alpha1", "Promotion");
         let resource = ApiResource::from_gvk_with_plural(&kind, "promotions");
         let promotions: Api<DynamicObject> = Api::namespaced_with(client, "clinic", &resource);
@@ -171,7 +210,7 @@ impl Aim {
 }
 
 /// What a lab came to.
-struct End {
+pub(super) struct End {
     /// The manifests of every commit of every deploy branch, oldest first.
     branches: BTreeMap<String, Vec<BTreeMap<String, String>>>,
     /// Kind and end of every promotion, by environment and lane.
@@ -179,7 +218,7 @@ struct End {
 }
 
 impl End {
-    fn of(stage: &Stage) -> Result<Self, Failed> {
+    pub(super) fn of(stage: &Stage) -> Result<Self, Failed> {
         let (mut branches, mut promotions) = (BTreeMap::new(), BTreeMap::new());
         for environment in ["dev", "staging", "production"] {
             for lane in LANES {

@@ -20,7 +20,7 @@ const NAME: &str = "tidegate";
 pub(crate) const POLL: &str = "1s";
 const LOG: [&str; 2] =
     ["TIDEGATE_LOG=info,tidegate_delivery=debug,tidegate_sync=debug", "NO_COLOR=1"];
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A service of one lab.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl Service {
     /// When it does not start; the error shows its log.
     pub fn start(lab: &Lab, program: &Path) -> Result<Self, Failed> {
         let kubeconfig = lab.service_account_kubeconfig("tidegate-system", "tidegate")?;
-        let [port] = ports::free::<1>();
-        let address = format!("127.0.0.1:{port}");
+        let [free] = ports::free::<1>();
+        let address = format!("127.0.0.1:{free}");
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let args = [
+        let command_line = [
             text(program),
             "controller".into(),
             "--kubeconfig".into(),
@@ -55,7 +55,7 @@ impl Service {
             "--image-interval".into(),
             POLL.into(),
         ];
-        let part = Part { args: args.into(), env: LOG.map(str::to_owned).into() };
+        let part = Part { args: command_line.into(), env: LOG.map(str::to_owned).into() };
         let service = Self { folder: lab.folder().to_owned(), part, address };
         service.restart()?;
         service.wait_until_ready()?;
@@ -170,7 +170,7 @@ impl Service {
             body.len()
         );
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head = head + name + ": " + value + "\r\n";
         }
         head += "\r\n";
         stream.write_all(head.as_bytes()).map_err(failed)?;
