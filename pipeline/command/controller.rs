@@ -1,5 +1,6 @@
 //! `tidegate controller`: the service. Wiring only: every part is a library.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,16 +63,19 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
     };
     let sources = tidegate_sync::Sources::new(cluster.clone(), repositories)
         .map_err(|e| failed("starting")(e.to_string()))?;
+    let looked = tidegate_sync::Looked::default();
     let syncs = tidegate_sync::Options {
         cluster: cluster.clone(),
         sources: sources.clone(),
         renderer: renderer.clone(),
         scope: Vec::new(),
         concurrency: SYNCS_AT_ONCE,
+        looked: looked.clone(),
     };
     let options = tidegate_delivery::Options {
         system_namespace: args.system_namespace,
         image_interval: args.image_interval.to_std(),
+        looked,
     };
     tokio::select! {
         () = sources.run() => Err(Failure::from("the watch of Repositories ended")),
@@ -91,7 +95,10 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
 fn log(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEGATE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // Whoever set a subscriber before keeps it.
     let _set = if json { lines.json().try_init() } else { lines.try_init() };
 }

@@ -56,6 +56,7 @@ impl Admission {
             self.syncs(),
             self.records_made(),
             self.records_deleted(),
+            self.pipeline_syncs_deleted(),
             self.statuses(),
         ];
         policies
@@ -189,6 +190,27 @@ impl Admission {
             &[user(), self.is_engine()],
             &validations,
         )
+    }
+
+    /// A pipeline's Sync knows which commit it accepted last; made anew, it would accept older ones.
+    fn pipeline_syncs_deleted(&self) -> Value {
+        let collectors = COLLECTORS.map(|name| format!("variables.user == '{name}'")).join(" || ");
+        let validations = [rule(
+            &format!("variables.engine || {collectors}"),
+            "variables.user + ' may not delete this Sync: it belongs to a pipeline and remembers which commit it accepted last; take the environment or lane out of the Pipeline instead'",
+        )];
+        let mut policy = policy(
+            "pipeline-syncs",
+            "DELETE",
+            &["syncs"],
+            &[user(), self.is_engine()],
+            &validations,
+        );
+        policy["spec"]["matchConditions"] = json!([{
+            "name": "belongs-to-a-pipeline",
+            "expression": format!("has(oldObject.metadata.labels) && '{PIPELINE_LABEL}' in oldObject.metadata.labels"),
+        }]);
+        policy
     }
 
     fn statuses(&self) -> Value {

@@ -47,6 +47,8 @@ pub struct EffectiveLane {
     pub paths: LanePaths,
     /// The environments where content must have been healthy first.
     pub after: BTreeMap<EnvironmentName, After>,
+    /// Whether `after` is the default, the previous environment, and stated by nobody.
+    pub after_by_default: bool,
     /// Who must approve.
     pub approvals: Vec<ApprovalRule>,
     /// The watch.
@@ -109,28 +111,33 @@ pub fn effective(
     environments: &[Environment],
     classes: &[EnvironmentClass],
 ) -> Result<Effective, Vec<String>> {
-    let mut errors = Vec::new();
+    let (effective, missing) = present(pipeline, environments, classes)?;
+    if missing.is_empty() { Ok(effective) } else { Err(missing) }
+}
+
+/// As [`effective`], but what is missing leaves out only the environments that it concerns, so that
+/// the others are still watched. Also gives one sentence for each thing that is missing.
+///
+/// # Errors
+/// When the pipeline's own name is none.
+pub fn present(
+    pipeline: &Pipeline,
+    environments: &[Environment],
+    classes: &[EnvironmentClass],
+) -> Result<(Effective, Vec<String>), Vec<String>> {
     let name_text = pipeline.metadata.name.clone().unwrap_or_default();
-    let name: PipelineName = match name_text.parse() {
-        Ok(name) => name,
-        Err(error) => return Err(vec![error.to_string()]),
-    };
-    let mut found: Vec<EffectiveEnvironment> = Vec::new();
-    for environment in &pipeline.spec.environments {
-        let previous = found.last().map(|e| e.name.clone());
-        match one_environment(
-            pipeline,
-            &name,
-            environment,
-            previous.as_ref(),
-            environments,
-            classes,
-        ) {
+    let name: PipelineName =
+        name_text.parse().map_err(|error: tidegate_ids::ParseError| vec![error.to_string()])?;
+    let order = &pipeline.spec.environments;
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (place, environment) in order.iter().enumerate() {
+        let previous = place.checked_sub(1).and_then(|before| order.get(before));
+        match one_environment(pipeline, &name, environment, previous, environments, classes) {
             Ok(e) => found.push(e),
-            Err(error) => errors.push(error),
+            Err(error) => missing.push(error),
         }
     }
-    if errors.is_empty() { Ok(Effective { name, environments: found }) } else { Err(errors) }
+    Ok((Effective { name, environments: found }, missing))
 }
 
 fn one_environment(
@@ -183,6 +190,7 @@ fn one_lane(
     let policy = lane_policy(class, lane);
     let gates = policy.gates.unwrap_or_default();
     let previous_alone = || previous.map(|p| (p.clone(), After::default())).into_iter().collect();
+    let after_by_default = gates.after.is_none();
     EffectiveLane {
         name: lane.clone(),
         paths: LanePaths::new(
@@ -192,6 +200,7 @@ fn one_lane(
             &pipeline.spec.path,
         ),
         after: gates.after.unwrap_or_else(previous_alone),
+        after_by_default,
         approvals: gates.approvals.unwrap_or_default(),
         watch: policy.watch.unwrap_or_default(),
         deadline: policy.deadline.unwrap_or(Period::seconds(600)),

@@ -30,7 +30,7 @@ pub use class::{
 };
 pub use condition::{ConditionStatus, condition, set_condition};
 pub use crds::crds;
-pub use defaults::{Effective, EffectiveEnvironment, EffectiveLane, LanePaths, effective};
+pub use defaults::{Effective, EffectiveEnvironment, EffectiveLane, LanePaths, effective, present};
 pub use environment::{Environment, EnvironmentSpec, Target};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub use pipeline::{

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{Digest, EnvironmentName, LaneName};
 use tidegate_promotion::wanted;
-use tidegate_schemas::{Kind, Promotion, PromotionSpec};
+use tidegate_schemas::{Kind, Promotion, PromotionSpec, Release};
 
 use crate::engine::Engine;
 use crate::journal::Recent;
@@ -19,41 +19,48 @@ use crate::{Error, names};
 /// The label that names the promotion a rollback answers.
 pub const BECAUSE_LABEL: &str = "tidegate.dev/because";
 
-/// Creates every forward promotion that is due.
-///
-/// # Errors
-/// When the API server does not take one.
-pub async fn wanted_promotions(pass: &Pass<'_>, recent: &mut Recent) -> Result<(), Error> {
-    let Pass { engine, key, pipeline, effective, .. } = pass;
-    let Some(status) = &pipeline.status else { return Ok(()) };
-    for (lane, name) in &status.releases {
-        let Some(release) = engine.world.release(&key.namespace, name) else { continue };
-        for (place, environment) in effective.environments.iter().enumerate() {
-            let promotions = recent.promotions(engine, key);
-            let lanes = pass.lanes(&promotions);
-            let Some(here) = lanes.get(&(environment.name.clone(), lane.clone())) else { continue };
-            let holds = |e: &EnvironmentName| -> Option<Digest> {
-                lanes
-                    .get(&(e.clone(), lane.clone()))?
-                    .holding
-                    .as_ref()
-                    .map(|h| h.trailers.manifests)
-            };
-            let earlier: Vec<_> =
-                effective.environments[..place].iter().map(|e| e.name.clone()).collect();
-            // One that was just created has no journal yet: it is on its way all the same.
-            let created =
-                here.promotions.iter().any(|p| p.status.is_none() && p.spec.release == *name);
-            if created || environment.suspended {
-                continue;
-            }
-            let wanted =
-                wanted(&release, &environment.name, here.lane, &here.content(), &holds, &earlier);
-            if let Some(wanted) = wanted {
-                let spec = spec(key, &environment.name, lane, wanted.release, Kind::Promote, None)?;
-                create(engine, key, here, spec, None, &promotions, recent).await?;
-            }
+/// Creates every forward promotion that is due. One that cannot be created holds up no other; gives
+/// one sentence for each.
+pub async fn wanted_promotions(pass: &Pass<'_>, recent: &mut Recent) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let Some(status) = &pass.pipeline.status else { return troubles };
+    for (lane, release) in &status.releases {
+        let Some(release) = pass.engine.world.release(&pass.key.namespace, release) else {
+            continue;
+        };
+        for environment in &pass.effective.environments {
+            let made = one_wanted(pass, recent, &environment.name, lane, &release).await;
+            troubles.extend(made.err().map(|error| error.to_string()));
         }
+    }
+    troubles
+}
+
+async fn one_wanted(
+    pass: &Pass<'_>,
+    recent: &mut Recent,
+    environment: &EnvironmentName,
+    lane: &LaneName,
+    release: &Release,
+) -> Result<(), Error> {
+    let promotions = recent.promotions(pass.engine, pass.key);
+    let lanes = pass.lanes(&promotions);
+    let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else { return Ok(()) };
+    // One that was just created has no journal yet: it is on its way all the same.
+    let created =
+        here.promotions.iter().any(|p| p.status.is_none() && p.spec.release == release.name_any());
+    if created || here.environment.suspended || here.awaits_a_person() {
+        return Ok(());
+    }
+    let holds = |e: &EnvironmentName| -> Option<Digest> {
+        lanes.get(&(e.clone(), lane.clone()))?.holding.as_ref().map(|h| h.trailers.manifests)
+    };
+    let order = &pass.pipeline.spec.environments;
+    let earlier = order.iter().take_while(|e| *e != environment).cloned().collect::<Vec<_>>();
+    let due = wanted(release, environment, here.lane, &here.content(), &holds, &earlier);
+    if let Some(due) = due {
+        let spec = spec(pass.key, environment, lane, due.release, Kind::Promote, None)?;
+        create(pass.engine, pass.key, here, spec, None, recent).await?;
     }
     Ok(())
 }
@@ -93,10 +100,11 @@ pub async fn create(
     here: &LaneState<'_>,
     spec: PromotionSpec,
     because: Option<&str>,
-    promotions: &[Promotion],
     recent: &mut Recent,
 ) -> Result<String, Error> {
-    let name = names::next_promotion(&here.lane.paths.sync, promotions);
+    // Whatever has the name counts, also what somebody made for another lane.
+    let taken = recent.names(engine, &key.namespace);
+    let name = names::next_promotion(&here.lane.paths.sync, &taken);
     let mut labels = BTreeMap::from([
         (PIPELINE_LABEL.to_owned(), key.name.clone()),
         ("tidegate.dev/environment".to_owned(), spec.environment.to_string()),
@@ -122,11 +130,18 @@ pub async fn create(
     Ok(name)
 }
 
+/// The promotion that an automatic rollback answers.
+#[must_use]
+pub fn because(promotion: &Promotion) -> Option<String> {
+    let automatic = promotion.spec.kind == Kind::Rollback && promotion.spec.requested_by.is_none();
+    promotion.labels().get(BECAUSE_LABEL).filter(|_| automatic).cloned()
+}
+
 /// The rollback that answers this promotion, if it was created.
 #[must_use]
 pub fn answer(here: &LaneState<'_>, promotion: &str) -> Option<String> {
     here.promotions
         .iter()
-        .find(|p| p.labels().get(BECAUSE_LABEL).is_some_and(|b| b == promotion))
+        .find(|p| because(p).is_some_and(|b| b == promotion))
         .map(ResourceExt::name_any)
 }

@@ -55,7 +55,7 @@ pub struct Inputs {
     generation: Option<i64>,
     head: Option<CommitId>,
     followed: Followed,
-    effective: Result<Effective, Vec<String>>,
+    effective: Result<(Effective, Vec<String>), Vec<String>>,
     /// Names and versions of trust policies and rosters.
     rules: Vec<(String, Option<String>)>,
 }
@@ -121,8 +121,9 @@ pub async fn pass(
     );
     status.images.clone_from(&followed.chosen);
     let effective = match engine.world.effective(&pipeline) {
-        Ok(effective) => effective,
-        Err(errors) => {
+        Ok((effective, missing)) if missing.is_empty() => effective,
+        // A release without one of its environments would be another release.
+        Ok((_, errors)) | Err(errors) => {
             set(&mut status, "Ready", false, "Incomplete", errors.join("; "));
             return engine.write_pipeline(&pipeline, status).await.map(|()| true);
         }
@@ -226,22 +227,47 @@ async fn one_lane(
         Ok(images) => images,
         Err(outcome) => return Ok(outcome),
     };
-    let requires = look
-        .pipeline
-        .spec
-        .lanes
-        .iter()
-        .filter(|l| l.name == *lane)
-        .flat_map(|l| &l.requires)
-        .filter_map(|required| match before.get(required) {
-            Some(LaneOutcome::Release(name)) => Some((required.clone(), name.clone())),
-            _ => None,
-        })
-        .collect();
+    let requires = match required(look, lane, before) {
+        Ok(requires) => requires,
+        Err(outcome) => return Ok(outcome),
+    };
     let draft = publish::Draft { lane, sets: &own.sets, source: look.source, images, requires };
-    publish::release(look.engine, look.key, look.pipeline, look.mirror, draft)
-        .await
-        .map(LaneOutcome::Release)
+    // One lane that cannot be kept now holds up no other.
+    let made = publish::release(look.engine, look.key, look.pipeline, look.mirror, draft).await;
+    Ok(made.map_or_else(|error| LaneOutcome::Unknown(error.to_string()), LaneOutcome::Release))
+}
+
+/// The releases that a lane requires, or what becomes of the lane where one of them is not there:
+/// without it the requirement would be lost for good.
+fn required(
+    look: &Look<'_>,
+    lane: &LaneName,
+    before: &BTreeMap<LaneName, LaneOutcome>,
+) -> Result<BTreeMap<LaneName, String>, LaneOutcome> {
+    let mut found = BTreeMap::new();
+    let lanes = look.pipeline.spec.lanes.iter().filter(|l| l.name == *lane);
+    for name in lanes.flat_map(|l| &l.requires) {
+        match before.get(name) {
+            Some(LaneOutcome::Release(release)) => {
+                found.insert(name.clone(), release.clone());
+            }
+            Some(LaneOutcome::Empty) => {}
+            Some(LaneOutcome::Refused(..) | LaneOutcome::Unknown(_)) => {
+                return Err(LaneOutcome::Unknown(format!(
+                    "it requires lane {name}, which has no release of this commit: see the condition Lane-{name}"
+                )));
+            }
+            None => {
+                return Err(LaneOutcome::Refused(
+                    None,
+                    vec![format!(
+                        "lanes {lane} and {name} require each other: take one of the two out of spec.lanes[].requires"
+                    )],
+                ));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Every image of the lane with its verdict, or what became of the lane because of one.

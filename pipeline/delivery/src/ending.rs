@@ -135,8 +135,9 @@ async fn roll_back(
         phase: Phase::Regressed,
         known_good: false,
         ended: now,
+        ran_until: now,
     };
-    match rollback_target(&regressed, &here.past(), &here.environment.rollback, now) {
+    match rollback_target(&regressed, &here.past(now), &here.environment.rollback, now) {
         RollbackChoice::Freeze(why) => Ok(format!("Nothing is rolled back: {why}")),
         RollbackChoice::To { release, proved_by } => {
             let why = format!("{name} regressed: {reason}");
@@ -149,9 +150,7 @@ async fn roll_back(
                 Kind::Rollback,
                 Some(why),
             )?;
-            let rollback =
-                create::create(engine, key, here, spec, Some(&name), &here.promotions, recent)
-                    .await?;
+            let rollback = create::create(engine, key, here, spec, Some(&name), recent).await?;
             Ok(format!("{rollback} brings back {release}, known good by {proved_by}"))
         }
     }

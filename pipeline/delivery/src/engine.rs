@@ -14,11 +14,13 @@ use tidegate_outbound::Registry;
 use tidegate_render::Renderer;
 use tidegate_schemas::{
     FollowedImage, Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus,
+    set_condition,
 };
 use tidegate_source::Person;
-use tidegate_sync::Sources;
+use tidegate_sync::{Looked, Sources};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -41,6 +43,8 @@ pub struct Options {
     pub system_namespace: String,
     /// How often registries are looked at.
     pub image_interval: Duration,
+    /// Which Syncs have looked at their target since this process began.
+    pub looked: Looked,
 }
 
 /// What every pass works with.
@@ -61,6 +65,10 @@ pub struct Engine {
     pub registry: Registry,
     /// The uid of the namespace `kube-system`.
     pub cluster_uid: String,
+    /// Which Syncs have looked at their target since this process began.
+    pub looked: Looked,
+    /// When this process began.
+    pub since: Timestamp,
     image_interval: Duration,
 }
 
@@ -92,6 +100,8 @@ pub async fn run(
         verdicts: Verdicts::new(&client, &options.system_namespace, registry.clone()),
         keys: Keys::new(&client, &options.system_namespace),
         cluster_uid: kube_system.uid().unwrap_or_default(),
+        looked: options.looked.clone(),
+        since: clock::now(),
         image_interval: options.image_interval,
         client,
         world,
@@ -99,23 +109,29 @@ pub async fn run(
         renderer,
         registry,
     });
-    let mut repositories = sources.subscribe();
-    tasks.spawn(async move {
-        // A repository may serve any pipeline: all of them look, which is cheap where nothing moved.
-        loop {
-            use tokio::sync::broadcast::error::RecvError;
-            match repositories.recv().await {
-                Ok(_) | Err(RecvError::Lagged(_)) => {
-                    if wakes.send(Wake::All).is_err() {
-                        return;
-                    }
-                }
-                Err(RecvError::Closed) => return,
-            }
-        }
-    });
+    // A repository may serve any pipeline: all of them look, which is cheap where nothing moved.
+    tasks.spawn(wake_on(sources.subscribe(), wakes.clone(), |_| Wake::All));
+    tasks.spawn(wake_on(options.looked.subscribe(), wakes, |sync| Wake::Namespace(sync.0)));
     dispatch(&engine, woken).await;
     Ok(())
+}
+
+/// Wakes pipelines on what a channel tells; on everything where it told more than could be read.
+async fn wake_on<T: Clone>(
+    mut news: broadcast::Receiver<T>,
+    wakes: UnboundedSender<Wake>,
+    concerns: impl Fn(T) -> Wake + Send,
+) {
+    loop {
+        let wake = match news.recv().await {
+            Ok(news) => concerns(news),
+            Err(RecvError::Lagged(_)) => Wake::All,
+            Err(RecvError::Closed) => return,
+        };
+        if wakes.send(wake).is_err() {
+            return;
+        }
+    }
 }
 
 /// The two tasks of a pipeline.
@@ -253,6 +269,36 @@ impl Engine {
             .await
             .map_err(Error::cluster(format!("the status of Pipeline {name}")))?;
         Ok(())
+    }
+
+    /// Says in the pipeline's condition `Delivery` what keeps promotions from moving.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub async fn tell_delivery(
+        &self,
+        pipeline: &Pipeline,
+        troubles: &[String],
+    ) -> Result<(), Error> {
+        let mut status = pipeline.status.clone().unwrap_or_default();
+        let known = tidegate_schemas::condition(&status.conditions, "Delivery");
+        if troubles.is_empty() && known.is_none_or(|c| c.status == "True") {
+            return Ok(());
+        }
+        let (reason, message) = if troubles.is_empty() {
+            ("Moving", "nothing keeps promotions from moving".to_owned())
+        } else {
+            ("Troubled", troubles.join("; ").chars().take(4096).collect())
+        };
+        let generation = pipeline.metadata.generation;
+        let holds = troubles.is_empty();
+        let conditions = &mut status.conditions;
+        set_condition(conditions, "Delivery", holds, reason, message, generation, clock::now());
+        match self.write_pipeline(pipeline, status).await {
+            // Discovery wrote it in between; the next pass says it.
+            Err(Error::Conflict { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Writes a promotion's journal. Gives the object as it is then.

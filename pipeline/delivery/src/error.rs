@@ -38,6 +38,9 @@ pub enum Error {
     /// The repository cannot be used now.
     #[error("{0}")]
     Source(String),
+    /// Some parts of a pass failed, each on its own.
+    #[error("{0}")]
+    Troubles(String),
     /// A value has no form that can be stored.
     #[error("{0}")]
     Content(String),

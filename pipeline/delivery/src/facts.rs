@@ -1,16 +1,16 @@
 //! Gathering what the gates are told about one promotion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tidegate_gates::{
-    ApprovalFact, Authors, Facts, ImageFact, LaneFact, People, Policy, PromotionFact,
+    ApprovalFact, Authors, Earned, Facts, ImageFact, LaneFact, People, Policy, PromotionFact,
 };
 use tidegate_ids::{Digest, EnvironmentName};
 use tidegate_promotion::is_known_good;
 use tidegate_provenance::ImageRef;
-use tidegate_schemas::{Change, Excluded, Kind, Promotion, Release, Verdict};
+use tidegate_schemas::{After, Change, Excluded, Kind, Promotion, Release, Verdict};
 use tidegate_source::Mirror;
 
 use crate::engine::Engine;
@@ -70,7 +70,8 @@ pub async fn gather(
     let change = change(sight, here, promotion, release, manifests)?;
     let (digest, _) = change.digest().map_err(|e| Error::Content(e.to_string()))?;
     let images = images(sight, release, promotion.spec.kind).await;
-    let known_good = is_known_good(manifests, &here.past(), &here.environment.rollback, sight.now);
+    let known_good =
+        is_known_good(manifests, &here.past(sight.now), &here.environment.rollback, sight.now);
     let facts = Facts {
         promotion: PromotionFact {
             name: promotion.name_any(),
@@ -82,7 +83,7 @@ pub async fn gather(
             change: digest,
         },
         images,
-        in_flight: here.in_flight(&promotion.name_any()),
+        in_flight: here.comes_first(promotion),
         suspended: here.environment.suspended,
         quarantined: quarantined(sight, environment, manifests, release),
         requires: requires(sight, here, release),
@@ -91,7 +92,11 @@ pub async fn gather(
         authors: authors(sight, here, release).await,
         known_good,
     };
-    let policy = Policy { after: here.lane.after.clone(), approvals: here.lane.approvals.clone() };
+    let policy = Policy {
+        after: here.lane.after.clone(),
+        after_by_default: here.lane.after_by_default,
+        approvals: here.lane.approvals.clone(),
+    };
     Ok(Known { facts, policy, change })
 }
 
@@ -220,18 +225,19 @@ fn earned(
     sight: &Sight<'_>,
     here: &LaneState<'_>,
     release: &Release,
-) -> std::collections::BTreeMap<EnvironmentName, tidegate_gates::Earned> {
-    here.lane
-        .after
-        .iter()
-        .filter_map(|(environment, after)| {
-            let content = release.spec.rendered.get(environment)?.manifests;
-            let state = sight.lanes.get(&(environment.clone(), here.lane.name.clone()));
-            let earned =
-                state.map(|s| s.earned(content, after.tolerance, sight.now)).unwrap_or_default();
-            Some((environment.clone(), earned))
-        })
-        .collect()
+) -> BTreeMap<EnvironmentName, Earned> {
+    let one = |(environment, after): (&EnvironmentName, &After)| {
+        let state = sight.lanes.get(&(environment.clone(), here.lane.name.clone()));
+        let content = release.spec.rendered.get(environment).map(|set| set.manifests);
+        let used = state.is_some_and(|s| s.holding.is_some() || !s.promotions.is_empty());
+        let earned = match (state, content) {
+            (Some(state), Some(content)) => state.earned(content, after.tolerance, sight.now),
+            (None, Some(_)) => Earned { content: true, ..Earned::default() },
+            (_, None) => Earned { used, ..Earned::default() },
+        };
+        (environment.clone(), earned)
+    };
+    here.lane.after.iter().map(one).collect()
 }
 
 fn approvals(sight: &Sight<'_>, promotion: &Promotion) -> Vec<ApprovalFact> {
@@ -272,5 +278,8 @@ async fn authors(sight: &Sight<'_>, here: &LaneState<'_>, release: &Release) -> 
             }
         },
     };
-    source::authors(sight.mirror, sight.people, from.as_ref(), &release.spec.source.commit).await
+    let pipeline = sight.engine.world.pipeline(sight.key);
+    let head = pipeline.and_then(|p| p.status.as_ref()?.commit.clone());
+    let to = &release.spec.source.commit;
+    source::authors(sight.mirror, sight.people, from.as_ref(), to, head.as_ref()).await
 }

@@ -48,6 +48,14 @@ impl Recent {
         found
     }
 
+    /// The names of all promotions of a namespace, own ones included.
+    #[must_use]
+    pub fn names(&self, engine: &Engine, namespace: &str) -> Vec<String> {
+        let stored = engine.world.promotions.state();
+        let stored = stored.iter().filter(|p| p.namespace().as_deref() == Some(namespace));
+        stored.map(|p| p.name_any()).chain(self.0.keys().cloned()).collect()
+    }
+
     /// Remembers what was created or written.
     pub fn keep(&mut self, promotion: Promotion) {
         let now = crate::clock::now();

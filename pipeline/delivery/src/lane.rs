@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use tidegate_gates::earned;
+use tidegate_gates::{Earned, earned};
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, Period};
 use tidegate_promotion::{Branch, LaneContent, Past, SyncView};
 use tidegate_release::deploy::DeployTrailers;
@@ -38,6 +38,8 @@ pub struct LaneState<'a> {
     pub holding: Option<Holding>,
     /// Promotions into it, oldest first.
     pub promotions: Vec<Promotion>,
+    /// Whether the Sync has looked at its target since this process began.
+    pub looked: bool,
 }
 
 /// Every lane of every environment.
@@ -72,10 +74,13 @@ impl<'a> LaneState<'a> {
         sync: Option<Arc<Sync>>,
         mirror: &Mirror,
         promotions: Vec<Promotion>,
+        looked_at: Option<u64>,
     ) -> Result<Self, Error> {
         let accepted = sync.as_ref().and_then(|s| s.status.as_ref()?.accepted.clone());
         let holding = accepted.map(|accepted| holding(mirror, accepted.commit)).transpose()?;
-        Ok(Self { environment, lane, sync, holding, promotions })
+        let version = sync.as_ref().and_then(|s| s.resource_version()?.parse().ok()).unwrap_or(0);
+        let looked = looked_at.is_some_and(|at| version >= at);
+        Ok(Self { environment, lane, sync, holding, promotions, looked })
     }
 
     /// What it holds, as promotions record it.
@@ -93,13 +98,14 @@ impl<'a> LaneState<'a> {
     pub fn content(&self) -> LaneContent {
         let brings = |p: &Promotion| status(p).manifests;
         let open = self.promotions.iter().filter(|p| !phase(p).is_final());
-        // What was rolled back from is not brought again by itself, whoever rolled it back.
-        let rolled_back = self.promotions.iter().rposition(|p| {
-            p.spec.kind == Kind::Rollback
+        // What somebody went back from is not brought again by itself: neither after a rollback nor
+        // after a person brought a release of their own choice.
+        let chosen = self.promotions.iter().rposition(|p| {
+            (p.spec.kind == Kind::Rollback || p.spec.requested_by.is_some())
                 && !matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::Superseded)
         });
         let declined = self.promotions.iter().enumerate().filter(|(place, p)| {
-            rolled_back.is_some_and(|rollback| *place < rollback)
+            chosen.is_some_and(|chosen| *place < chosen)
                 || matches!(phase(p), Phase::Refused | Phase::Rejected | Phase::NotApplied)
         });
         LaneContent {
@@ -111,22 +117,35 @@ impl<'a> LaneState<'a> {
         }
     }
 
-    /// The promotion past admission, other than this one.
+    /// Whether a person's promotion into it has not ended: nothing else is brought by itself then.
     #[must_use]
-    pub fn in_flight(&self, except: &str) -> Option<String> {
+    pub fn awaits_a_person(&self) -> bool {
+        self.promotions.iter().any(|p| p.spec.requested_by.is_some() && !phase(p).is_final())
+    }
+
+    /// The promotion that comes before this one: one past admission, or, before a forward one, a
+    /// rollback that has not ended.
+    #[must_use]
+    pub fn comes_first(&self, promotion: &Promotion) -> Option<String> {
+        let forward = promotion.spec.kind == Kind::Promote;
         self.promotions
             .iter()
-            .find(|p| phase(p).in_flight() && p.name_any() != except)
+            .filter(|p| p.name_any() != promotion.name_any())
+            .find(|p| {
+                let rollback = p.spec.kind == Kind::Rollback && !phase(p).is_final();
+                phase(p).in_flight() || (forward && rollback)
+            })
             .map(ResourceExt::name_any)
     }
 
     /// The promotions that have ended.
     #[must_use]
-    pub fn past(&self) -> Vec<Past> {
+    pub fn past(&self, now: Timestamp) -> Vec<Past> {
         self.promotions
             .iter()
-            .filter(|p| phase(p).is_final())
-            .filter_map(|p| {
+            .enumerate()
+            .filter(|(_, p)| phase(p).is_final())
+            .filter_map(|(place, p)| {
                 let status = status(p);
                 Some(Past {
                     name: p.name_any(),
@@ -137,9 +156,16 @@ impl<'a> LaneState<'a> {
                     phase: status.phase,
                     known_good: status.known_good,
                     ended: status.ended_at?,
+                    ran_until: self.replaced_at(place).unwrap_or(now),
                 })
             })
             .collect()
+    }
+
+    /// When the content of a promotion was replaced: when the next commit was made.
+    fn replaced_at(&self, place: usize) -> Option<Timestamp> {
+        let later = self.promotions.get(place + 1..)?.iter().filter_map(|p| p.status.as_ref());
+        later.filter(|s| s.commit.is_some()).find_map(|s| s.planned.as_ref().map(|p| p.at))
     }
 
     /// The deploy branch, as the state machine looks at it.
@@ -152,7 +178,8 @@ impl<'a> LaneState<'a> {
     /// The Sync, as the state machine looks at it.
     #[must_use]
     pub fn view(&self) -> SyncView<'_> {
-        let status = self.sync.as_ref().and_then(|s| s.status.as_ref());
+        let seen = self.sync.as_ref().filter(|_| self.looked);
+        let status = seen.and_then(|s| s.status.as_ref());
         SyncView {
             applied: status.and_then(|s| s.applied.as_ref()),
             health: status.and_then(|s| s.health.as_ref()),
@@ -161,16 +188,14 @@ impl<'a> LaneState<'a> {
         }
     }
 
-    /// How long this content was healthy here, and whether it is now.
+    /// How long this content was healthy here, and whether it is now. While the lane holds it and it
+    /// has been unhealthy for longer than the tolerance, what it earned is lost; when newer content
+    /// replaced it, it stays.
     #[must_use]
-    pub fn earned(
-        &self,
-        manifests: Digest,
-        tolerance: Period,
-        now: Timestamp,
-    ) -> tidegate_gates::Earned {
+    pub fn earned(&self, manifests: Digest, tolerance: Period, now: Timestamp) -> Earned {
         let holds = self.holding.as_ref().is_some_and(|h| h.trailers.manifests == manifests);
-        let mut best = tidegate_gates::Earned { arrived: holds, ..Default::default() };
+        let used = self.holding.is_some() || !self.promotions.is_empty();
+        let mut best = Earned { content: true, used, arrived: holds, ..Earned::default() };
         for promotion in &self.promotions {
             let status = status(promotion);
             if status.manifests != Some(manifests) || status.phase == Phase::Regressed {
@@ -179,7 +204,11 @@ impl<'a> LaneState<'a> {
             let Some(last) = status.healthy.last() else { continue };
             best.arrived = true;
             best.counting |= last.to.is_none() && holds;
-            best.healthy = best.healthy.max(earned(&status.healthy, tolerance, now));
+            let unhealthy =
+                last.to.is_some_and(|to| now.duration_since(to) > tolerance.to_signed());
+            if !(holds && unhealthy) {
+                best.healthy = best.healthy.max(earned(&status.healthy, tolerance, now));
+            }
         }
         best
     }

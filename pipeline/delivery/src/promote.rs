@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_gates::{Decision, decide};
 use tidegate_ids::{EnvironmentName, LaneName};
-use tidegate_promotion::{Live, Step, next};
-use tidegate_schemas::{Effective, Kind, Phase, Pipeline, Promotion, PromotionStatus, WatchReport};
+use tidegate_promotion::{Answered, Candidate, Later, Live, Needless, Step, needless, next};
+use tidegate_schemas::{Effective, Phase, Pipeline, Promotion, PromotionStatus, WatchReport};
 use tidegate_source::Mirror;
 use tidegate_sync::RepositoryKey;
 
@@ -26,10 +26,11 @@ const STEPS: usize = 12;
 /// How long a fetch may take that a moved branch asks for.
 const FETCH: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// One pass over every promotion of a pipeline. Gives the time of the next one.
+/// One pass over every promotion of a pipeline. What fails holds up nothing else, and is said in the
+/// pipeline's condition `Delivery`. Gives the time of the next pass.
 ///
 /// # Errors
-/// When something cannot be read or written now. What was done before stays done.
+/// When something could not be read or written now. What was done stays done.
 pub async fn pass(
     engine: &Engine,
     key: &PipelineKey,
@@ -37,31 +38,28 @@ pub async fn pass(
 ) -> Result<Option<Timestamp>, Error> {
     let Some(pipeline) = engine.world.pipeline(key) else { return Ok(None) };
     // What is missing is said in the pipeline's condition by discovery.
-    let Ok(effective) = engine.world.effective(&pipeline) else { return Ok(None) };
-    syncs::keep(engine, key, &pipeline, &effective).await?;
+    let Ok((effective, _)) = engine.world.effective(&pipeline) else { return Ok(None) };
+    let mut troubles = syncs::keep(engine, key, &pipeline, &effective).await;
     let source = engine
         .sources
         .resolve(&key.namespace, &pipeline.spec.source.repository)
         .map_err(|e| Error::Source(e.to_string()))?;
-
     let pass =
         Pass { engine, key, pipeline: &pipeline, effective: &effective, mirror: &source.mirror };
-    create::wanted_promotions(&pass, recent).await?;
+    troubles.extend(create::wanted_promotions(&pass, recent).await);
     let mut again = None;
-    let mut trouble = None;
-    for (environment, lane, name) in open(engine, key, recent) {
+    for (environment, lane, name) in pass.open(recent) {
         match pass.advance(recent, &environment, &lane, &name).await {
             Ok(until) => again = earliest(again, until),
+            Err(Error::Conflict { .. }) => again = earliest(again, Some(clock::now())),
             Err(error) => {
                 pass.note(recent, &name, &error).await;
-                trouble = Some(error);
+                troubles.push(format!("{name}: {error}"));
             }
         }
     }
-    match trouble {
-        Some(error) => Err(error),
-        None => Ok(again),
-    }
+    engine.tell_delivery(&pipeline, &troubles).await?;
+    if troubles.is_empty() { Ok(again) } else { Err(Error::Troubles(troubles.join("; "))) }
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
@@ -69,29 +67,6 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
-}
-
-/// Every promotion that can still move, and those whose content may still become healthy or not.
-fn open(
-    engine: &Engine,
-    key: &PipelineKey,
-    recent: &Recent,
-) -> Vec<(EnvironmentName, LaneName, String)> {
-    let promotions = recent.promotions(engine, key);
-    let place = |p: &Promotion| (p.spec.environment.clone(), p.spec.lane.clone());
-    let committed = |p: &&Promotion| p.status.as_ref().is_some_and(|s| s.commit.is_some());
-    let last = |p: &Promotion| {
-        promotions
-            .iter()
-            .filter(committed)
-            .rfind(|o| place(o) == place(p))
-            .map(ResourceExt::name_any)
-    };
-    promotions
-        .iter()
-        .filter(|p| !phase(p).is_final() || journal::earns(p) || last(p) == Some(p.name_any()))
-        .map(|p| (p.spec.environment.clone(), p.spec.lane.clone(), p.name_any()))
-        .collect()
 }
 
 /// What one pass works with.
@@ -109,6 +84,33 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
+    /// Every promotion that can still move, and those whose content may still become healthy or
+    /// not. Ended ones of lanes that the pipeline no longer has are left as they are.
+    fn open(&self, recent: &Recent) -> Vec<(EnvironmentName, LaneName, String)> {
+        let promotions = recent.promotions(self.engine, self.key);
+        let place = |p: &Promotion| (p.spec.environment.clone(), p.spec.lane.clone());
+        let committed = |p: &&Promotion| p.status.as_ref().is_some_and(|s| s.commit.is_some());
+        let last = |p: &Promotion| {
+            let in_place = promotions.iter().filter(committed).rfind(|o| place(o) == place(p));
+            in_place.is_some_and(|last| last.name_any() == p.name_any())
+        };
+        let known = |p: &Promotion| {
+            let environment = self.effective.environment(&p.spec.environment);
+            environment.is_some_and(|e| e.lane(&p.spec.lane).is_some())
+        };
+        promotions
+            .iter()
+            .filter(|p| !phase(p).is_final() || (known(p) && (journal::earns(p) || last(p))))
+            .map(|p| (p.spec.environment.clone(), p.spec.lane.clone(), p.name_any()))
+            .collect()
+    }
+
+    /// Whether the pipeline itself no longer has this environment or lane.
+    fn removed(&self, environment: &EnvironmentName, lane: &LaneName) -> bool {
+        let spec = &self.pipeline.spec;
+        !spec.environments.contains(environment) || spec.lanes.iter().all(|l| l.name != *lane)
+    }
+
     /// Every lane of every environment as it is now. A lane whose content cannot be read is not
     /// among them: its gates are closed, and so are those that look at it.
     #[must_use]
@@ -122,7 +124,8 @@ impl<'a> Pass<'a> {
                     .cloned()
                     .collect();
                 let sync = self.engine.world.sync(&self.key.namespace, &lane.paths.sync);
-                match LaneState::new(environment, lane, sync, self.mirror, own) {
+                let looked = self.engine.looked.version(&self.key.namespace, &lane.paths.sync);
+                match LaneState::new(environment, lane, sync, self.mirror, own, looked) {
                     Ok(state) => {
                         lanes.insert((environment.name.clone(), lane.name.clone()), state);
                     }
@@ -147,13 +150,21 @@ impl<'a> Pass<'a> {
             let now = clock::now();
             let promotions = recent.promotions(self.engine, self.key);
             let lanes = self.lanes(&promotions);
-            let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
-                return Err(Error::Source(format!(
-                    "what lane {lane} of {environment} holds cannot be read from the repository; it is tried again"
-                )));
-            };
             let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else {
                 return Ok(None);
+            };
+            let Some(here) = lanes.get(&(environment.clone(), lane.clone())) else {
+                if self.removed(environment, lane) {
+                    let mut status = promotion.status.clone().unwrap_or_default();
+                    status.ended_at = Some(now);
+                    let why = Needless::Removed.to_string();
+                    journal::enter(&mut status, Phase::Superseded, why, now);
+                    recent.write(self.engine, promotion, status).await?;
+                    return Ok(None);
+                }
+                return Err(Error::Source(format!(
+                    "what lane {lane} of {environment} holds cannot be read; it is tried again"
+                )));
             };
             let mut status = promotion.status.clone().unwrap_or_default();
             journal::record_health(&mut status, here, now);
@@ -163,17 +174,27 @@ impl<'a> Pass<'a> {
             }
             // What is on the branch was admitted; deciding again would judge it by its own effect.
             let ours = commit::find(self, here, promotion).await?;
+            if let Some(why) = self.unfit(promotion).filter(|_| status.phase == Phase::Waiting) {
+                status.ended_at = Some(now);
+                journal::enter(&mut status, Phase::Refused, why, now);
+                recent.write(self.engine, promotion, status).await?;
+                return Ok(None);
+            }
             let decided = match ours {
                 None => self.decision(&lanes, here, promotion, now).await?,
                 Some(_) => None,
             };
+            let admitted = status.change;
             if let Some((known, decision)) = &decided {
                 journal::record_decision(&mut status, known, decision, here, now)?;
             }
             let decision = decided.map(|(_, decision)| decision);
             let live = Live {
                 decision: decision.as_ref(),
-                newer: newer(here, promotion),
+                moved: admitted != status.change,
+                needless: self.needless(here, promotion),
+                looked: here.looked,
+                since: self.engine.since,
                 branch: here.branch(ours),
                 sync: here.view(),
                 watch: here.lane.watch.clone(),
@@ -309,6 +330,56 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Why a promotion can never be what it says, if so.
+    fn unfit(&self, promotion: &Promotion) -> Option<String> {
+        let spec = &promotion.spec;
+        let name = &spec.release;
+        let Some(release) = self.engine.world.release(&self.key.namespace, name) else {
+            return Some(format!("there is no Release {name} here; see tidegate get releases"));
+        };
+        if release.spec.pipeline != spec.pipeline || release.spec.lane != spec.lane {
+            return Some(format!(
+                "Release {name} is of the lane {} of the pipeline {}; promote it there",
+                release.spec.lane, release.spec.pipeline
+            ));
+        }
+        let content = release.spec.rendered.contains_key(&spec.environment);
+        (!content).then(|| format!("Release {name} has no content for {}", spec.environment))
+    }
+
+    /// Why a promotion that waits has become needless, if it has.
+    fn needless(&self, here: &LaneState<'_>, promotion: &Promotion) -> Option<Needless> {
+        let sequence = |p: &Promotion| {
+            let release = self.engine.world.release(&self.key.namespace, &p.spec.release);
+            release.map(|r| r.spec.sequence)
+        };
+        let place = here.promotions.iter().position(|p| p.name_any() == promotion.name_any())?;
+        let later: Vec<Later> = here.promotions[place + 1..]
+            .iter()
+            .map(|p| Later {
+                name: p.name_any(),
+                kind: p.spec.kind,
+                phase: phase(p),
+                sequence: sequence(p),
+            })
+            .collect();
+        let because = create::because(promotion);
+        let answers = here.promotions.iter().find(|p| Some(p.name_any()) == because).map(|p| {
+            let commit = p.status.as_ref().and_then(|s| s.commit.clone());
+            Answered { name: p.name_any(), phase: phase(p), commit }
+        });
+        let others = here.promotions.iter().filter(|p| p.name_any() != promotion.name_any());
+        needless(&Candidate {
+            kind: promotion.spec.kind,
+            sequence: sequence(promotion),
+            brings: promotion.status.as_ref().and_then(|s| s.manifests),
+            in_flight: others.into_iter().any(|p| phase(p).in_flight()),
+            holds: here.holding.as_ref().map(|h| (h.trailers.manifests, &h.commit)),
+            later: &later,
+            answers,
+        })
+    }
+
     /// Says in the promotion what keeps it, without losing what it was.
     async fn note(&self, recent: &mut Recent, name: &str, error: &Error) {
         if matches!(error, Error::Conflict { .. }) {
@@ -317,28 +388,12 @@ impl<'a> Pass<'a> {
         let promotions = recent.promotions(self.engine, self.key);
         let Some(promotion) = promotions.iter().find(|p| p.name_any() == name) else { return };
         let mut status = promotion.status.clone().unwrap_or_default();
+        if status.phase.is_final() {
+            return;
+        }
         status.message = error.to_string();
         if let Err(error) = recent.write(self.engine, promotion, status).await {
             tracing::debug!(promotion = name, %error, "its message could not be written");
         }
     }
-}
-
-/// A promotion of a newer release into the same lane, created after this one.
-fn newer(here: &LaneState<'_>, promotion: &Promotion) -> Option<String> {
-    if promotion.spec.kind == Kind::Rollback {
-        return None;
-    }
-    let place = here.promotions.iter().position(|p| p.name_any() == promotion.name_any())?;
-    here.promotions[place + 1..]
-        .iter()
-        .find(|p| {
-            p.spec.kind == Kind::Promote
-                && p.spec.release != promotion.spec.release
-                && !matches!(
-                    phase(p),
-                    Phase::Refused | Phase::Rejected | Phase::NotApplied | Phase::Superseded
-                )
-        })
-        .map(ResourceExt::name_any)
 }

@@ -95,13 +95,35 @@ fn signer(commit: &Commit, people: &People) -> Result<String, String> {
         .ok_or_else(|| "its key belongs to nobody of a Roster".to_owned())
 }
 
-/// Who signed the commits after `from` up to `to`.
+/// Who signed the commits after `from` up to `to`. Content that was there before comes back by a
+/// newer commit, so where `to` is no descendant of `from`, the commits up to the source's `head`
+/// count instead; where that is none either, nobody can tell.
 pub async fn authors(
     mirror: &Mirror,
     people: &People,
     from: Option<&CommitId>,
     to: &CommitId,
+    head: Option<&CommitId>,
 ) -> Authors {
+    let to = match from {
+        None => to,
+        Some(from) => {
+            let descends = async |commit: &CommitId| {
+                commit == from || mirror.is_ancestor(from, commit).await.unwrap_or(false)
+            };
+            match head {
+                _ if to != from && descends(to).await => to,
+                Some(head) if descends(head).await => head,
+                _ => {
+                    return Authors::Unknown(format!(
+                        "commit {} does not descend from {}, whose content runs there: the source branch was rewritten",
+                        to.short(),
+                        from.short()
+                    ));
+                }
+            }
+        }
+    };
     let commits = match mirror.commits(from, to, HISTORY + 1).await {
         Ok(commits) if commits.len() > HISTORY => {
             return Authors::Unknown(format!(

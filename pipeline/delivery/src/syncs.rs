@@ -16,33 +16,40 @@ use crate::Error;
 use crate::engine::Engine;
 use crate::world::{PIPELINE_LABEL, PipelineKey};
 
-/// Makes every Sync say what it should.
-///
-/// # Errors
-/// When the API server does not take one.
+/// Makes every Sync say what it should. One that cannot be written holds up no other; gives one
+/// sentence for each.
 pub async fn keep(
     engine: &Engine,
     key: &PipelineKey,
     pipeline: &Pipeline,
     effective: &Effective,
-) -> Result<(), Error> {
+) -> Vec<String> {
+    let mut troubles = Vec::new();
     for environment in &effective.environments {
-        let signing = engine.keys.of(&key.namespace, environment.name.as_str()).await?;
         for lane in &environment.lanes {
-            let spec = wanted(
-                engine,
-                key,
-                pipeline,
-                effective,
-                environment,
-                lane,
-                &signing.public().to_string(),
-            )?;
-            let current = engine.world.sync(&key.namespace, &lane.paths.sync);
-            if current.is_none_or(|s| s.spec != spec) {
-                apply(engine, key, environment, lane, spec).await?;
+            if let Err(error) = keep_one(engine, key, pipeline, effective, environment, lane).await
+            {
+                troubles.push(error.to_string());
             }
         }
+    }
+    troubles
+}
+
+async fn keep_one(
+    engine: &Engine,
+    key: &PipelineKey,
+    pipeline: &Pipeline,
+    effective: &Effective,
+    environment: &EffectiveEnvironment,
+    lane: &EffectiveLane,
+) -> Result<(), Error> {
+    let signing = engine.keys.of(&key.namespace, environment.name.as_str()).await?;
+    let public = signing.public().to_string();
+    let spec = wanted(engine, key, pipeline, effective, environment, lane, &public)?;
+    let current = engine.world.sync(&key.namespace, &lane.paths.sync);
+    if current.is_none_or(|s| s.spec != spec) {
+        apply(engine, key, environment, lane, spec).await?;
     }
     Ok(())
 }

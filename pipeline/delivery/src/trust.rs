@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tidegate_ids::Digest;
 use tidegate_outbound::Registry;
-use tidegate_provenance::{ImageRef, TrustRule};
+use tidegate_provenance::{ImagePattern, ImageRef, TrustRule};
 use tidegate_schemas::{TrustPolicy, Verdict};
 use tokio::sync::Mutex;
 
@@ -22,8 +22,21 @@ const KEYS_FRESH: std::time::Duration = std::time::Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Rules {
     rules: Arc<Vec<TrustRule>>,
-    /// Policies that cannot be read: whatever they name waits.
-    broken: Arc<Vec<String>>,
+    /// Policies that cannot be read, and why: whatever they name waits.
+    broken: Arc<Vec<Broken>>,
+}
+
+/// A policy that cannot be read.
+struct Broken {
+    /// What it names; everything, where even that cannot be read.
+    images: Option<Vec<ImagePattern>>,
+    why: String,
+}
+
+impl Broken {
+    fn names(&self, repository: &str) -> bool {
+        self.images.as_ref().is_none_or(|images| images.iter().any(|i| i.matches(repository)))
+    }
 }
 
 impl Rules {
@@ -89,7 +102,10 @@ impl Verdicts {
             let keys = self.keys(policy).await;
             match TrustRule::from_policy(&name, &policy.spec, |secret| keys.get(secret).cloned()) {
                 Ok(rule) => rules.push(rule),
-                Err(error) => broken.push(error.to_string()),
+                Err(error) => broken.push(Broken {
+                    images: policy.spec.images.iter().map(|i| i.parse().ok()).collect(),
+                    why: format!("TrustPolicy {name}: {error}"),
+                }),
             }
         }
         Rules { rules: Arc::new(rules), broken: Arc::new(broken) }
@@ -118,8 +134,8 @@ impl Verdicts {
         recorded: Option<&Verdict>,
         now: jiff::Timestamp,
     ) -> Result<Verdict, String> {
-        if let Some(broken) = rules.broken.first() {
-            return Err(broken.clone());
+        if let Some(broken) = rules.broken.iter().find(|b| b.names(&image.repository)) {
+            return Err(broken.why.clone());
         }
         let digest = rules.digest(image).ok_or("the trust policies have no digest")?;
         if let Some(recorded) = recorded.filter(|v| v.rules == Some(digest)) {

@@ -12,7 +12,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tidegate_schemas::{
-    Approval, Environment, EnvironmentClass, Pipeline, Promotion, Release, Roster, Sync,
+    Approval, Effective, Environment, EnvironmentClass, Pipeline, Promotion, Release, Roster, Sync,
     TrustPolicy,
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -168,14 +168,15 @@ impl World {
         found
     }
 
-    /// The effective pipeline.
+    /// The effective pipeline, without the environments that lack something, and one sentence for
+    /// each thing that is missing.
     ///
     /// # Errors
-    /// One sentence for each thing that is missing, such as a class.
-    pub fn effective(
-        &self,
-        pipeline: &Pipeline,
-    ) -> Result<tidegate_schemas::Effective, Vec<String>> {
+    /// When nothing of the pipeline can be delivered.
+    pub fn effective(&self, pipeline: &Pipeline) -> Result<(Effective, Vec<String>), Vec<String>> {
+        if let Some(why) = self.taken(pipeline) {
+            return Err(vec![why]);
+        }
         let namespace = pipeline.metadata.namespace.clone();
         let environments: Vec<Environment> = self
             .environments
@@ -186,7 +187,23 @@ impl World {
             .collect();
         let classes: Vec<EnvironmentClass> =
             self.classes.state().iter().map(|c| c.as_ref().clone()).collect();
-        tidegate_schemas::effective(pipeline, &environments, &classes)
+        tidegate_schemas::present(pipeline, &environments, &classes)
+    }
+
+    /// Deployer accounts carry the pipeline's name and no namespace: of two pipelines of one name,
+    /// the older one has them.
+    fn taken(&self, pipeline: &Pipeline) -> Option<String> {
+        let age = |p: &Pipeline| (p.creation_timestamp(), ResourceExt::uid(p));
+        let older = self.pipelines.find(|other| {
+            other.metadata.name == pipeline.metadata.name
+                && other.metadata.namespace != pipeline.metadata.namespace
+                && age(other) < age(pipeline)
+        })?;
+        Some(format!(
+            "the Pipeline {} of the namespace {} is older and has this name, and with it the deployer accounts: give this one another name",
+            older.name_any(),
+            older.metadata.namespace.as_deref().unwrap_or_default()
+        ))
     }
 
     /// Everybody in every Roster.

@@ -51,17 +51,33 @@ pub fn record(healthy: &mut Vec<Interval>, is_healthy: bool, since: Timestamp) -
 
 /// One report for each environment that is asked for.
 pub(crate) fn reports(facts: &Facts, policy: &Policy, now: Timestamp) -> Vec<GateReport> {
+    let nothing = Earned::default();
     policy
         .after
         .iter()
         .map(|(environment, after)| {
-            let needed = after.healthy_for;
-            match facts.earned.get(environment) {
-                None => open(GateName::After, format!("{environment} has no content of this lane")),
-                Some(earned) => one(environment.as_str(), earned, needed, now),
+            let earned = facts.earned.get(environment).unwrap_or(&nothing);
+            if earned.content {
+                one(environment.as_str(), earned, after.healthy_for, now)
+            } else {
+                without_content(environment.as_str(), earned, policy.after_by_default)
             }
         })
         .collect()
+}
+
+/// A release that leaves an environment out does not thereby pass it.
+fn without_content(environment: &str, earned: &Earned, by_default: bool) -> GateReport {
+    if by_default && !earned.used {
+        return open(GateName::After, format!("{environment} has no content of this lane"));
+    }
+    let who = if by_default { "the order of environments asks" } else { "the class asks" };
+    waiting(
+        GateName::After,
+        format!(
+            "{who} for {environment} first, and this release has no content for it; it opens for a release that has"
+        ),
+    )
 }
 
 fn one(environment: &str, earned: &Earned, needed: Period, now: Timestamp) -> GateReport {
@@ -75,28 +91,27 @@ fn one(environment: &str, earned: &Earned, needed: Period, now: Timestamp) -> Ga
         );
     }
     let missing = needed.to_signed() - earned.healthy;
-    if missing <= SignedDuration::ZERO && (earned.counting || earned.healthy > SignedDuration::ZERO)
-    {
+    let enough = missing <= SignedDuration::ZERO;
+    if enough && (earned.counting || earned.healthy > SignedDuration::ZERO) {
         return open(
             gate,
             format!("this content was healthy in {environment} for {needed} or longer"),
         );
     }
-    let have = Period::seconds(u64::try_from(earned.healthy.as_secs()).unwrap_or(0));
     if !earned.counting {
         return waiting(
             gate,
             format!(
-                "this content was healthy in {environment} for {have} of {needed} and is not healthy now; the time goes on when it is"
+                "this content is not healthy in {environment} now; it needs {needed} of good health there"
             ),
         );
     }
-    let opens_at = now.checked_add(missing).ok();
+    // The time that passed is not told: it would change with every look.
     GateReport {
         gate,
         state: GateState::Waiting,
-        message: format!("this content was healthy in {environment} for {have} of {needed}"),
-        opens_at,
+        message: format!("this content is healthy in {environment}, but not for {needed} yet"),
+        opens_at: now.checked_add(missing).ok(),
     }
 }
 

@@ -115,6 +115,7 @@ fn one_rule<'a>(
         let person = people.person(&fact.spec.user);
         let why = misdirected(facts, fact, Some((rule, now)))
             .or_else(|| unlisted(rule, &fact.spec))
+            .or_else(|| unknown(rule, &fact.spec.user, people))
             .or_else(|| excluded(facts, rule, person, people))
             .or_else(|| {
                 counting
@@ -170,6 +171,14 @@ fn unlisted(rule: &ApprovalRule, spec: &ApprovalSpec) -> Option<String> {
     });
     (!lists)
         .then(|| format!("{} is not of {}, whom rule {} asks", spec.user, listed(rule), rule.name))
+}
+
+/// Whoever no Roster has may be anybody: an author, or somebody who was counted already.
+fn unknown(rule: &ApprovalRule, user: &str, people: &People) -> Option<String> {
+    let matters = rule.count > 1 || rule.not.contains(&Excluded::Author);
+    (matters && !people.knows(user)).then(|| {
+        format!("no Roster has {user}, so it cannot be told who that is; add the user name to its person")
+    })
 }
 
 fn excluded(facts: &Facts, rule: &ApprovalRule, person: &str, people: &People) -> Option<String> {

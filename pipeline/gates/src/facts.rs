@@ -13,7 +13,7 @@ pub struct Facts {
     pub promotion: PromotionFact,
     /// Every image that would run.
     pub images: Vec<ImageFact>,
-    /// The promotion of the same lane that is past admission, if any.
+    /// The promotion of the same lane that comes first, if any: one past admission, or a rollback.
     pub in_flight: Option<String>,
     /// Whether the pipeline or the environment is suspended.
     pub suspended: bool,
@@ -22,7 +22,6 @@ pub struct Facts {
     /// The lanes that this one requires.
     pub requires: Vec<LaneFact>,
     /// For each earlier environment that matters: how long this content was healthy there.
-    /// An environment that has no content of this lane is absent.
     pub earned: BTreeMap<EnvironmentName, Earned>,
     /// Every Approval that names this promotion.
     pub approvals: Vec<ApprovalFact>,
@@ -78,6 +77,10 @@ pub struct LaneFact {
 /// How long this content was healthy in an environment.
 #[derive(Debug, Clone, Default)]
 pub struct Earned {
+    /// Whether the release has content for that environment.
+    pub content: bool,
+    /// Whether that environment's lane holds anything, or ever did.
+    pub used: bool,
     /// Whether it arrived there at all.
     pub arrived: bool,
     /// The time it earned, by the tolerance of the gate that asks.
@@ -111,6 +114,8 @@ pub enum Authors {
 pub struct Policy {
     /// The environments where content must have been healthy first.
     pub after: BTreeMap<EnvironmentName, After>,
+    /// Whether nobody stated them: it is the previous environment by default.
+    pub after_by_default: bool,
     /// Who must approve.
     pub approvals: Vec<ApprovalRule>,
 }

@@ -89,6 +89,9 @@ impl AdmittedChange {
     }
 }
 
+/// How soon facts are gathered again that could not be learned.
+const UNKNOWN_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
 /// Decides whether a change may go on.
 ///
 /// A rollback to known good content passes without soak, required lanes and
@@ -117,7 +120,11 @@ pub fn decide(facts: &Facts, policy: &Policy, people: &People, now: Timestamp) -
         (_, GateState::Waiting) => Outcome::Waiting,
         (_, GateState::Open) => Outcome::Admitted,
     };
-    let next_change = reports.iter().filter_map(|r| r.opens_at).filter(|at| *at > now).min();
+    let unknown = facts.images.iter().any(|i| i.unknown.is_some())
+        || matches!(facts.authors, Authors::Unknown(_));
+    let again = unknown.then(|| now.checked_add(UNKNOWN_AGAIN).ok()).flatten();
+    let opens = reports.iter().filter_map(|r| r.opens_at).filter(|at| *at > now);
+    let next_change = opens.chain(again).min();
     let admitted = (outcome == Outcome::Admitted)
         .then_some(AdmittedChange { change: facts.promotion.change, at: now });
     Decision { outcome, reports, approvals, next_change, admitted }
@@ -163,7 +170,7 @@ fn slot(facts: &Facts) -> GateReport {
         Some(other) => waiting(
             GateName::Slot,
             format!(
-                "promotion {other} of this lane is under way; this one follows when it has ended"
+                "promotion {other} of this lane comes first; this one follows when it has ended"
             ),
         ),
         None => open(GateName::Slot, "no other promotion of this lane is under way"),
@@ -171,7 +178,8 @@ fn slot(facts: &Facts) -> GateReport {
 }
 
 fn suspended(facts: &Facts) -> GateReport {
-    if facts.suspended && facts.promotion.kind == Kind::Promote {
+    let known_good = facts.promotion.kind == Kind::Rollback && facts.known_good;
+    if facts.suspended && !known_good {
         return waiting(
             GateName::Suspended,
             "the pipeline or the environment is suspended; it opens when spec.suspend is false again",

@@ -39,6 +39,12 @@ impl People {
         self.users.get(user).map_or(user, String::as_str)
     }
 
+    /// Whether a Roster has this user name, or there is no Roster at all and names stand for themselves.
+    #[must_use]
+    pub fn knows(&self, user: &str) -> bool {
+        self.users.is_empty() || self.users.contains_key(user)
+    }
+
     /// Who owns a signing key (OpenSSH form; its comment does not matter).
     #[must_use]
     pub fn signer(&self, key: &str) -> Option<&str> {

@@ -168,18 +168,62 @@ fn soak_opens_by_itself_and_says_when() {
     let mut facts = facts();
     facts.earned.insert(
         "staging".parse().unwrap(),
-        Earned { arrived: true, healthy: jiff::SignedDuration::from_secs(40), counting: true },
+        Earned {
+            content: true,
+            arrived: true,
+            healthy: jiff::SignedDuration::from_secs(40),
+            counting: true,
+            ..Earned::default()
+        },
     );
     let policy = Policy {
         after: BTreeMap::from([(
             "staging".parse().unwrap(),
             After { healthy_for: Period::seconds(60), tolerance: Period::seconds(0) },
         )]),
-        approvals: vec![],
+        ..Policy::default()
     };
     let decision = decide(&facts, &policy, &people(), at(200));
     assert_eq!(decision.outcome, Outcome::Waiting);
     assert_eq!(decision.next_change, Some(at(220)));
+}
+
+#[test]
+fn a_release_that_leaves_an_environment_out_does_not_thereby_pass_it() {
+    let after = |by_default| Policy {
+        after: BTreeMap::from([("staging".parse().unwrap(), After::default())]),
+        after_by_default: by_default,
+        ..Policy::default()
+    };
+    let used = |used| {
+        let mut facts = facts();
+        facts.earned.insert("staging".parse().unwrap(), Earned { used, ..Earned::default() });
+        facts
+    };
+    let cases = [
+        ("the class asks for it", false, false, Outcome::Waiting),
+        ("the default, and the lane is used there", true, true, Outcome::Waiting),
+        ("the default, and the lane is not used there", true, false, Outcome::Admitted),
+    ];
+    for (case, by_default, in_use, expected) in cases {
+        let decision = decide(&used(in_use), &after(by_default), &people(), at(200));
+        assert_eq!(decision.outcome, expected, "{case}");
+    }
+}
+
+#[test]
+fn somebody_whom_no_roster_has_does_not_count_where_persons_matter() {
+    let decision = outcome(vec![approves("jane"), approves("ann-second-login")]);
+    assert_eq!(decision.outcome, Outcome::Waiting);
+    let why = decision.approvals[1].why.as_deref().unwrap_or_default();
+    assert!(why.starts_with("no Roster has ann-second-login"), "{why}");
+}
+
+#[test]
+fn what_could_not_be_learned_is_asked_for_again_soon() {
+    let facts = Facts { authors: Authors::Unknown("a commit is not signed".into()), ..facts() };
+    let decision = decide(&facts, &two_release_managers(), &people(), at(200));
+    assert_eq!(decision.next_change, Some(at(215)));
 }
 
 #[test]

@@ -6,9 +6,11 @@
 //! runs it), so that a process killed at any instant goes on correctly.
 
 mod machine;
+mod needless;
 mod rollback;
 mod wanted;
 
-pub use machine::{Branch, Live, Step, SyncView, next, rolls_back};
+pub use machine::{Branch, Live, Needless, Step, SyncView, next, rolls_back};
+pub use needless::{Answered, Candidate, Later, needless};
 pub use rollback::{Past, RollbackChoice, is_known_good, rollback_target};
 pub use wanted::{LaneContent, Wanted, wanted};

@@ -16,8 +16,15 @@ const NOT_AFTER_GRACE: SignedDuration = SignedDuration::from_hours(1);
 pub struct Live<'a> {
     /// What the gates say now. Asked for only in Waiting and Admitted.
     pub decision: Option<&'a Decision>,
-    /// A newer promotion of the same environment and lane, if there is one.
-    pub newer: Option<String>,
+    /// Whether what would change is no longer what the journal says was admitted.
+    pub moved: bool,
+    /// Why this promotion has become needless, if it has.
+    pub needless: Option<Needless>,
+    /// Whether the Sync has looked at the cluster since this process began: what it wrote before may
+    /// be long past.
+    pub looked: bool,
+    /// When this process began to look. What took longer meanwhile is nobody's delay.
+    pub since: Timestamp,
     /// The deploy branch.
     pub branch: Branch,
     /// The lane's Sync.
@@ -26,6 +33,33 @@ pub struct Live<'a> {
     pub watch: Watch,
     /// From commit to healthy.
     pub deadline: Period,
+}
+
+/// Why a promotion that waits has become needless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needless {
+    /// This promotion brings a newer release.
+    Newer(String),
+    /// The lane holds this content already.
+    Held,
+    /// The promotion that this rollback answers did not regress after all.
+    NotRegressed(String),
+    /// The lane no longer holds what this rollback would undo.
+    Undone(String),
+    /// The pipeline no longer has this environment or lane.
+    Removed,
+}
+
+impl std::fmt::Display for Needless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Newer(newer) => write!(f, "{newer} brings a newer release"),
+            Self::Held => f.write_str("this content runs there already"),
+            Self::NotRegressed(answered) => write!(f, "{answered} did not regress after all"),
+            Self::Undone(answered) => write!(f, "what {answered} brought does not run any more"),
+            Self::Removed => f.write_str("the pipeline no longer has this environment or lane"),
+        }
+    }
 }
 
 /// The deploy branch as it is.
@@ -87,6 +121,9 @@ pub fn next(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step 
     match journal.phase {
         Phase::Waiting => waiting(live, now),
         Phase::Admitted => admitted(journal, live, now),
+        Phase::Committed | Phase::Watching if !live.looked => {
+            wait("the Sync has not looked at the cluster yet since Tidegate started", None)
+        }
         Phase::Committed => committed(journal, live, now),
         Phase::Applied => {
             let from = journal.applied_at.unwrap_or(now);
@@ -121,8 +158,8 @@ fn wait(message: impl Into<String>, until: Option<Timestamp>) -> Step {
 }
 
 fn waiting(live: &Live<'_>, now: Timestamp) -> Step {
-    if let Some(newer) = &live.newer {
-        return end(Phase::Superseded, format!("{newer} brings a newer release"));
+    if let Some(needless) = &live.needless {
+        return end(Phase::Superseded, needless.to_string());
     }
     let Some(decision) = live.decision else {
         return wait("its facts are being gathered", None);
@@ -165,10 +202,14 @@ fn admitted(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step 
     if decision.outcome != Outcome::Admitted {
         return Step::Readmit(decision.sentence());
     }
+    if live.moved {
+        return Step::Readmit("what would change moved since it was admitted".to_owned());
+    }
+    // A plan that could not be carried out in time is made anew: its commit would be too old.
+    let stale = |planned: &PlannedCommit| now > later(planned.at, live.deadline.to_signed());
+    let parent = live.branch.accepted.as_ref().map(|(commit, _)| commit.clone());
     match &journal.planned {
-        Some(planned)
-            if planned.parent == live.branch.accepted.as_ref().map(|(c, _)| c.clone()) =>
-        {
+        Some(planned) if !stale(planned) && planned.parent == parent => {
             Step::Commit(planned.clone())
         }
         _ => Step::Admit(plan(live, now)),
@@ -182,7 +223,8 @@ fn committed(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step
     if let Some(refused) = live.sync.refused.filter(|r| r.commit == *commit) {
         return end(Phase::NotApplied, format!("the Sync refused the commit: {}", refused.reason));
     }
-    let due = later(journal.planned.as_ref().map_or(now, |p| p.at), live.deadline.to_signed());
+    let due =
+        later(entered(journal, Phase::Committed, now).max(live.since), live.deadline.to_signed());
     let failure = live.sync.failure.filter(|f| f.commit == *commit);
     let runs = live.sync.applied.is_some_and(|a| a.commit == *commit);
     match (failure.map(|f| f.cause), health_of(live, commit)) {
@@ -213,6 +255,11 @@ fn committed(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step
         ),
         _ => wait("the cluster is being made equal to the commit", Some(due)),
     }
+}
+
+/// When the journal entered a phase last.
+fn entered(journal: &PromotionStatus, phase: Phase, now: Timestamp) -> Timestamp {
+    journal.journal.iter().rev().find(|line| line.phase == phase).map_or(now, |line| line.at)
 }
 
 fn health_of(live: &Live<'_>, commit: &CommitId) -> Option<Health> {
@@ -248,9 +295,12 @@ fn watching(journal: &PromotionStatus, live: &Live<'_>, now: Timestamp) -> Step 
             end(Phase::Succeeded, "healthy during its whole watch")
         }
         (None, Some(Health::Healthy)) => wait("healthy so far", Some(until)),
-        // Nothing is known: neither a success nor the release's fault. People see it here.
+        // Nothing is known: neither a success nor the release's fault, and no reason to hold the
+        // lane for ever.
         (None, None | Some(Health::Unknown)) => {
-            wait(format!("its health cannot be told: {}", unhealthy(live)), None)
+            let last = later(until.max(live.since), live.deadline.to_signed());
+            let why = format!("its health cannot be told: {}", unhealthy(live));
+            if now >= last { end(Phase::NotApplied, why) } else { wait(why, Some(last)) }
         }
         (None, _) if now >= later(until, live.deadline.to_signed()) => end(
             Phase::Regressed,

@@ -2,7 +2,7 @@ use super::*;
 use std::collections::BTreeMap;
 use tidegate_gates::{Authors, Facts, People, Policy, PromotionFact, decide};
 use tidegate_ids::Digest;
-use tidegate_schemas::{Kind, WatchReport};
+use tidegate_schemas::{JournalEntry, Kind, WatchReport};
 
 const PHASES: [Phase; 11] = [
     Phase::Waiting,
@@ -53,7 +53,10 @@ fn decision(suspended: bool) -> Decision {
 fn live(decision: Option<&Decision>) -> Live<'_> {
     Live {
         decision,
-        newer: None,
+        moved: false,
+        needless: None,
+        looked: true,
+        since: at(0),
         branch: Branch { accepted: Some((commit("a"), 7)), ours: None },
         sync: SyncView::default(),
         watch: Watch { length: Period::seconds(60), ..Watch::default() },
@@ -71,6 +74,7 @@ fn journal(phase: Phase) -> PromotionStatus {
             not_after: at(9000),
         }),
         commit: Some(commit("b")),
+        journal: vec![JournalEntry { phase: Phase::Committed, at: at(0), message: String::new() }],
         applied_at: Some(at(10)),
         watch: Some(WatchReport { until: at(70), message: String::new() }),
         ..PromotionStatus::default()
@@ -113,7 +117,7 @@ fn a_newer_release_takes_the_place_of_one_that_waits_and_of_no_other() {
     for phase in PHASES {
         let open = decision(false);
         let mut live = live(Some(&open));
-        live.newer = Some("clinic-dev-app-9".into());
+        live.needless = Some(Needless::Newer("clinic-dev-app-9".into()));
         let ended = matches!(
             next(&journal(phase), &live, at(0)),
             Step::End { phase: Phase::Superseded, .. }
@@ -252,9 +256,50 @@ fn what_cannot_be_told_passes_no_watch_and_is_nobodys_fault() {
     let unknown = health(Health::Unknown);
     for report in [None, Some(&unknown)] {
         let sync = SyncView { health: report, ..SyncView::default() };
-        let step = next(&journal(Phase::Watching), &Live { sync, ..live(None) }, at(100_000));
-        assert!(matches!(step, Step::Wait { .. }), "{step:?}");
+        let live = Live { sync, ..live(None) };
+        assert!(matches!(next(&journal(Phase::Watching), &live, at(100)), Step::Wait { .. }));
+        let late = next(&journal(Phase::Watching), &live, at(100_000));
+        assert!(matches!(late, Step::End { phase: Phase::NotApplied, .. }), "{late:?}");
     }
+}
+
+#[test]
+fn an_admission_of_another_change_than_now_is_none() {
+    let open = decision(false);
+    let live = Live { moved: true, ..live(Some(&open)) };
+    assert!(matches!(next(&journal(Phase::Admitted), &live, at(0)), Step::Readmit(_)));
+}
+
+#[test]
+fn a_plan_that_could_not_be_carried_out_in_time_is_made_anew() {
+    let open = decision(false);
+    let Step::Admit(planned) = next(&journal(Phase::Admitted), &live(Some(&open)), at(601)) else {
+        panic!("an old plan was kept")
+    };
+    assert_eq!(planned.at, at(601));
+}
+
+#[test]
+fn what_the_sync_wrote_before_a_restart_decides_nothing() {
+    for (phase, state) in [
+        (Phase::Committed, Health::Healthy),
+        (Phase::Committed, Health::Failed),
+        (Phase::Watching, Health::Healthy),
+        (Phase::Watching, Health::Failed),
+    ] {
+        let (report, runs) = (health(state), applied());
+        let sync = SyncView { health: Some(&report), applied: Some(&runs), ..SyncView::default() };
+        let live = Live { sync, looked: false, ..live(None) };
+        let step = next(&journal(phase), &live, at(100_000));
+        assert!(matches!(step, Step::Wait { .. }), "{phase}: {step:?}");
+    }
+}
+
+#[test]
+fn what_an_outage_took_does_not_count_against_the_deadline() {
+    let late = Live { since: at(5000), ..live(None) };
+    let step = next(&journal(Phase::Committed), &late, at(5001));
+    assert!(matches!(step, Step::Wait { .. }), "{step:?}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Past {
     pub known_good: bool,
     /// When it ended.
     pub ended: Timestamp,
+    /// When what it brought ran last: when other content replaced it, or now.
+    pub ran_until: Timestamp,
 }
 
 /// What follows from a regression.
@@ -58,7 +60,7 @@ fn known_good<'a>(past: &'a [Past], rules: &Rollback, now: Timestamp) -> Vec<&'a
                 && p.manifests == candidate.manifests
                 && p.ended > candidate.ended
         });
-        let old = now.duration_since(candidate.ended) > rules.max_age.to_signed();
+        let old = now.duration_since(candidate.ran_until) > rules.max_age.to_signed();
         if !bad && !old && good.iter().all(|g| g.manifests != candidate.manifests) {
             good.push(candidate);
         }
@@ -130,6 +132,7 @@ mod tests {
             phase,
             known_good: phase == Phase::Succeeded,
             ended: Timestamp::from_second(ended).unwrap(),
+            ran_until: Timestamp::from_second(ended).unwrap(),
         }
     }
 
@@ -188,6 +191,18 @@ mod tests {
             rollback_target(&regressed, &all, &Rollback::default(), now()),
             RollbackChoice::Freeze(_)
         ));
+    }
+
+    #[test]
+    fn what_ran_until_minutes_ago_comes_back_however_long_ago_it_arrived() {
+        let regressed = past("p3", "c", Phase::Regressed, 900);
+        let mut good = past("p1", "a", Phase::Succeeded, 100);
+        good.ran_until = Timestamp::from_second(880).unwrap();
+        let rules = Rollback { keep: 3, max_age: tidegate_ids::Period::seconds(200) };
+        assert_eq!(
+            rollback_target(&regressed, &[good, regressed.clone()], &rules, now()),
+            to("a", "p1")
+        );
     }
 
     #[test]

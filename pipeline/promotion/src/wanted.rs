@@ -91,6 +91,7 @@ mod tests {
             name: "app".parse().unwrap(),
             paths: LanePaths::new("clinic", "production", "app", "{environment}/{lane}"),
             after: BTreeMap::from([(dev(), tidegate_schemas::After::default())]),
+            after_by_default: true,
             approvals: vec![],
             watch: Watch::default(),
             deadline: tidegate_ids::Period::seconds(600),

@@ -11,11 +11,13 @@
 mod clock;
 mod error;
 mod files;
+mod looked;
 mod scope;
 mod sources;
 mod sync;
 
 pub use error::Error;
 pub use files::files;
+pub use looked::Looked;
 pub use sources::{RepositoryKey, Source, SourceError, SourceOptions, Sources};
 pub use sync::{Options, run};

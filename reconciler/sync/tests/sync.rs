@@ -92,6 +92,7 @@ impl World {
         let sources = Sources::new(cluster.clone(), options).unwrap();
         let renderer = Renderer::new(self.lab.worker().to_owned(), 2).allow_unconfined();
         let options = Options {
+            looked: tidegate_sync::Looked::default(),
             cluster,
             sources: sources.clone(),
             renderer: Arc::new(renderer),

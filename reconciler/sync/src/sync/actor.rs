@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use tidegate_cluster::Deployer;
-use tidegate_schemas::Sync;
+use tidegate_schemas::{Cause, Sync};
 
 use super::Engine;
 use super::inbox::{Inbox, Pending};
@@ -66,6 +66,22 @@ impl Actor {
         self.correct_drift().await;
         self.look_at_health().await;
         let deadline = self.report().await;
+        self.say_that_it_looked();
         self.state.next_wake(deadline)
+    }
+
+    /// Once what runs was compared and judged, and the status says so.
+    fn say_that_it_looked(&self) {
+        let state = &self.state;
+        let unable = state.failure.as_ref().is_some_and(|f| f.cause == Cause::Cluster);
+        let tried = state.status.accepted.is_none() || state.attempt.is_some();
+        let settled = tried && !unable && state.mirror.is_some() && state.waiting.is_none();
+        if !settled || state.write_retry.holds() || state.drift_retry.holds() {
+            return;
+        }
+        let version = state.object.metadata.resource_version.as_ref();
+        if let Some(version) = version.and_then(|version| version.parse().ok()) {
+            self.engine.looked.mark(&self.namespace, &self.name, version);
+        }
     }
 }

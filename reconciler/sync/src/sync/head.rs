@@ -160,6 +160,9 @@ impl Actor {
     fn accept(&mut self, revision: Revision) {
         self.state.status.refused = None;
         self.state.status.accepted = Some(revision);
+        // What kept the former commit says nothing about this one.
+        self.state.failure = None;
+        self.state.waiting = None;
         self.state.retry.reset();
     }
 

@@ -26,7 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::{Error, RepositoryKey, Sources, scope};
+use crate::{Error, Looked, RepositoryKey, Sources, scope};
 use inbox::Inbox;
 
 /// How many watch events may wait to be handed out.
@@ -44,6 +44,8 @@ pub struct Options {
     pub scope: Vec<String>,
     /// How many Syncs may work at the same time; 32 is right.
     pub concurrency: usize,
+    /// Where each Sync says that it has looked.
+    pub looked: Looked,
 }
 
 /// What every Sync works with.
@@ -56,6 +58,7 @@ struct Engine {
     /// The uid of this cluster.
     hub: String,
     slots: Semaphore,
+    looked: Looked,
 }
 
 /// A Sync, by namespace and name.
@@ -92,6 +95,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         cluster: options.cluster,
         sources: options.sources,
         renderer: options.renderer,
+        looked: options.looked,
     });
     let mut repositories = engine.sources.subscribe();
     let mut events = scope::watch::<Sync>(&engine.cluster, &options.scope);
