@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 /// Runs the demonstration.
 pub(crate) fn demo(arguments: &Arguments) -> Result<(), XtaskError> {
-    let program = arguments.program.clone().map_or_else(program, Ok)?;
+    let program = arguments.program.clone().map_or_else(|| program(&[]), Ok)?;
     if arguments.script {
         let options = Options { program, seed: arguments.seed, until: arguments.until };
         let report = story::run(&options, &mut |line| println!("{line}"));
@@ -47,11 +47,12 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), XtaskError> {
     })
 }
 
-/// Builds `tidegate`; its path.
-pub(crate) fn program() -> Result<PathBuf, XtaskError> {
+/// Builds `tidegate`, with more flags where they are given; its path.
+pub(crate) fn program(flags: &[&str]) -> Result<PathBuf, XtaskError> {
     let failed = |reason: String| XtaskError::Step { command: "cargo build".into(), reason };
     let output = Command::new("cargo")
         .args(["build", "--package", "tidegate", "--bin", "tidegate"])
+        .args(flags)
         .arg("--message-format=json-render-diagnostics")
         .current_dir(repository_root())
         .stderr(std::process::Stdio::inherit())
