@@ -8,7 +8,7 @@ use tidegate_harness::story::{Cluster, condition, until};
 
 use crate::ward::{SETTINGS, hospital};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(2);
 const SETTINGS_PATH: &str = "/api/v1/namespaces/tools-run/configmaps/settings";
 const MORE_PATH: &str = "/api/v1/namespaces/tools-run/configmaps/more";
 const SYNC: &str = "/apis/tidegate.dev/v1alpha1/namespaces/tools/syncs/tools";

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidegate_harness::Lab;
 use tidegate_harness::story::{Cluster, Service, condition, documents, install, until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(2);
 const TOKEN: &str = "what the forge and the engine know";
 
 /// The lab and the service that tests share.

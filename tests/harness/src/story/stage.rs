@@ -20,7 +20,7 @@ use crate::{Lab, Reference, Shortened};
 /// The lanes, in the order in which they require each other.
 pub(crate) const LANES: [&str; 3] = ["security", "infra", "app"];
 /// How long anything may take that the cluster and the service do between themselves.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 const PAUSE: Duration = Duration::from_millis(40);
 const FINAL: [&str; 6] =
     ["Succeeded", "Refused", "Rejected", "Superseded", "NotApplied", "Regressed"];
@@ -303,7 +303,7 @@ pub(crate) fn number(promotion: &Value) -> u64 {
 }
 
 fn shortened() -> Shortened {
-    Shortened { soak: Period::seconds(1), watch: Period::seconds(4), deadline: Period::seconds(60) }
+    Shortened { soak: Period::seconds(1), watch: Period::seconds(4), deadline: Period::seconds(180) }
 }
 
 /// Applies what `tidegate install` prints, but for the Deployment: the lab's nodes are pretended,
