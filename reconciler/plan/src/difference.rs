@@ -16,37 +16,13 @@ const OBSERVED: [&str; 5] = [
 /// The JSON pointers (RFC 6901) at which two states of one object differ.
 #[must_use]
 pub fn differences(live: &Value, wanted: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    compare(Some(live), Some(wanted), &mut String::new(), &mut found);
-    found
-}
-
-fn compare(a: Option<&Value>, b: Option<&Value>, at: &mut String, found: &mut Vec<String>) {
-    if a == b || OBSERVED.contains(&at.as_str()) {
-        return;
-    }
-    match (a, b) {
-        (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            for key in keys {
-                below(key, at, |at| compare(a.get(key), b.get(key), at, found));
-            }
-        }
-        (Some(Value::Array(a)), Some(Value::Array(b))) if a.len() == b.len() => {
-            for (index, (a, b)) in a.iter().zip(b).enumerate() {
-                below(&index.to_string(), at, |at| compare(Some(a), Some(b), at, found));
-            }
-        }
-        _ => found.push(at.clone()),
-    }
-}
-
-fn below(key: &str, at: &mut String, then: impl FnOnce(&mut String)) {
-    let length = at.len();
-    at.push('/');
-    at.push_str(&key.replace('~', "~0").replace('/', "~1"));
-    then(at);
-    at.truncate(length);
+    let observed = |pointer: &String| {
+        OBSERVED.iter().any(|part| {
+            pointer.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    let patch = json_patch::diff(live, wanted);
+    patch.iter().map(|change| change.path().to_string()).filter(|p| !observed(p)).collect()
 }
 
 /// Whether a `managedFields` entry is the one of our applies.
