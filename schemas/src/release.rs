@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, ObjectId, PipelineName};
 
-use crate::Condition;
-
 /// One lane's content. Made by Tidegate only.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[kube(
@@ -125,9 +123,6 @@ pub struct RenderedSet {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
-    /// `Ready`: its rendered sets are kept in the deploy repository.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
     /// Where it regressed. Its content does not go on from there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<Quarantine>,

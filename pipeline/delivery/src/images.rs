@@ -140,3 +140,62 @@ impl Follower {
         Ok(tags)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_harness::Lab;
+    use tidegate_schemas::{Follow, Newest};
+
+    fn follower() -> Follower {
+        let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let options = tidegate_outbound::Options { plain_http_on_loopback: true };
+        Follower::new(Registry::new(options).unwrap())
+    }
+
+    fn image(lab: &Lab, name: &str, follow: Follow) -> FollowedImage {
+        let repository = format!("{}/{name}", lab.registry());
+        FollowedImage { repository, follow, lane: "app".parse().unwrap() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_newest_dated_tag_is_followed_and_a_digest_stays() {
+        let lab = Lab::attach_or_start().unwrap();
+        let first: Digest =
+            lab.push_image("follow/dated", "17.0-20251120", "first", &[]).unwrap().parse().unwrap();
+        let newest =
+            Follow { newest: Some(Newest { pattern: "17.0-*".into() }), ..Follow::default() };
+        let fixed = Follow { digest: Some(first), ..Follow::default() };
+        let images = [image(lab, "follow/dated", newest)];
+        let mut follower = follower();
+        let before = follower.look(&images, &[]).await;
+        assert_eq!(before.chosen[0].tag.as_deref(), Some("17.0-20251120"));
+        let second: Digest = lab
+            .push_image("follow/dated", "17.0-20251121", "second", &[])
+            .unwrap()
+            .parse()
+            .unwrap();
+        let after = follower.look(&images, &before.chosen).await;
+        assert_eq!(
+            (after.chosen[0].tag.as_deref(), after.chosen[0].digest),
+            (Some("17.0-20251121"), second)
+        );
+        let stays = follower.look(&[image(lab, "follow/dated", fixed)], &[]).await;
+        assert_eq!((stays.chosen[0].tag.as_deref(), stays.chosen[0].digest), (None, first));
+        assert!(after.problems.is_empty() && stays.problems.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_chosen_stays_chosen_while_nothing_better_is_found() {
+        let lab = Lab::attach_or_start().unwrap();
+        let held = [FollowedStatus {
+            repository: format!("{}/follow/nowhere", lab.registry()),
+            tag: Some("1.0.0".into()),
+            digest: Digest::of(b"held"),
+        }];
+        let range = Follow { semver: Some("~1.0".into()), ..Follow::default() };
+        let found = follower().look(&[image(lab, "follow/nowhere", range)], &held).await;
+        assert_eq!(found.chosen, held);
+        assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    }
+}
