@@ -330,7 +330,6 @@ pub fn release(release: &Release, objects: &Objects, now: Timestamp) -> String {
                 )
             }),
         );
-        conditions(&mut page, &status.conditions, now);
     }
     page.into_text()
 }
