@@ -23,7 +23,9 @@ fn a_sync_alone_keeps_a_target_equal_to_a_path() {
     };
     let more = SETTINGS.replace("name: settings", "name: more");
     commit(&[("tools/settings.yaml", Some(SETTINGS)), ("tools/more.yaml", Some(&more))]);
-    objects(&url).iter().for_each(|object| drop(cluster.apply(object).unwrap()));
+    for object in objects(&url) {
+        cluster.apply(&object).unwrap();
+    }
 
     until("both objects run", PATIENCE, || {
         let there = cluster.find(SETTINGS_PATH)?.is_some() && cluster.find(MORE_PATH)?.is_some();

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tidegate_gates::{
-    ApprovalFact, Authors, Earned, Facts, ImageFact, LaneFact, People, Policy, PromotionFact,
+    ApprovalFact, Authors, Earned, Facts, ImageFact, LaneFact, People, Policy, Presence,
+    PromotionFact,
 };
 use tidegate_ids::{Digest, EnvironmentName};
 use tidegate_promotion::is_known_good;
@@ -232,8 +233,9 @@ fn earned(
         let used = state.is_some_and(|s| s.holding.is_some() || !s.promotions.is_empty());
         let earned = match (state, content) {
             (Some(state), Some(content)) => state.earned(content, after.tolerance, sight.now),
-            (None, Some(_)) => Earned { content: true, ..Earned::default() },
-            (_, None) => Earned { used, ..Earned::default() },
+            (None, Some(_)) => Earned { presence: Presence::Expected, ..Earned::default() },
+            (_, None) if used => Earned { presence: Presence::LeftOut, ..Earned::default() },
+            (_, None) => Earned::default(),
         };
         (environment.clone(), earned)
     };

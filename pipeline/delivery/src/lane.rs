@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use tidegate_gates::{Earned, earned};
+use tidegate_gates::{Earned, Presence, earned};
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, Period};
 use tidegate_promotion::{Branch, LaneContent, Past, SyncView};
 use tidegate_release::deploy::DeployTrailers;
@@ -194,15 +194,15 @@ impl<'a> LaneState<'a> {
     #[must_use]
     pub fn earned(&self, manifests: Digest, tolerance: Period, now: Timestamp) -> Earned {
         let holds = self.holding.as_ref().is_some_and(|h| h.trailers.manifests == manifests);
-        let used = self.holding.is_some() || !self.promotions.is_empty();
-        let mut best = Earned { content: true, used, arrived: holds, ..Earned::default() };
+        let presence = if holds { Presence::Arrived } else { Presence::Expected };
+        let mut best = Earned { presence, ..Earned::default() };
         for promotion in &self.promotions {
             let status = status(promotion);
             if status.manifests != Some(manifests) || status.phase == Phase::Regressed {
                 continue;
             }
             let Some(last) = status.healthy.last() else { continue };
-            best.arrived = true;
+            best.presence = Presence::Arrived;
             best.counting |= last.to.is_none() && holds;
             let unhealthy =
                 last.to.is_some_and(|to| now.duration_since(to) > tolerance.to_signed());

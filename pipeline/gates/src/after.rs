@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_ids::Period;
 use tidegate_schemas::{GateName, GateReport, GateState, Interval};
 
-use crate::{Earned, Facts, Policy, open, waiting};
+use crate::{Earned, Facts, Policy, Presence, open, waiting};
 
 /// How many intervals are kept.
 const KEPT: usize = 20;
@@ -57,18 +57,21 @@ pub(crate) fn reports(facts: &Facts, policy: &Policy, now: Timestamp) -> Vec<Gat
         .iter()
         .map(|(environment, after)| {
             let earned = facts.earned.get(environment).unwrap_or(&nothing);
-            if earned.content {
-                one(environment.as_str(), earned, after.healthy_for, now)
-            } else {
-                without_content(environment.as_str(), earned, policy.after_by_default)
+            match earned.presence {
+                Presence::Expected | Presence::Arrived => {
+                    one(environment.as_str(), earned, after.healthy_for, now)
+                }
+                Presence::Unused | Presence::LeftOut => {
+                    without_content(environment.as_str(), earned.presence, policy.after_by_default)
+                }
             }
         })
         .collect()
 }
 
 /// A release that leaves an environment out does not thereby pass it.
-fn without_content(environment: &str, earned: &Earned, by_default: bool) -> GateReport {
-    if by_default && !earned.used {
+fn without_content(environment: &str, presence: Presence, by_default: bool) -> GateReport {
+    if by_default && presence == Presence::Unused {
         return open(GateName::After, format!("{environment} has no content of this lane"));
     }
     let who = if by_default { "the order of environments asks" } else { "the class asks" };
@@ -82,7 +85,7 @@ fn without_content(environment: &str, earned: &Earned, by_default: bool) -> Gate
 
 fn one(environment: &str, earned: &Earned, needed: Period, now: Timestamp) -> GateReport {
     let gate = GateName::After;
-    if !earned.arrived {
+    if earned.presence == Presence::Expected {
         return waiting(
             gate,
             format!(

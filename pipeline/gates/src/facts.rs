@@ -74,15 +74,25 @@ pub struct LaneFact {
     pub satisfied: bool,
 }
 
+/// Whether a release's content is in an earlier environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// The release has no content for it, and its lane never held anything.
+    #[default]
+    Unused,
+    /// The release has no content for it, and its lane holds something, or did.
+    LeftOut,
+    /// The release has content for it, which has not arrived.
+    Expected,
+    /// The content arrived.
+    Arrived,
+}
+
 /// How long this content was healthy in an environment.
 #[derive(Debug, Clone, Default)]
 pub struct Earned {
-    /// Whether the release has content for that environment.
-    pub content: bool,
-    /// Whether that environment's lane holds anything, or ever did.
-    pub used: bool,
-    /// Whether it arrived there at all.
-    pub arrived: bool,
+    /// Whether it is there.
+    pub presence: Presence,
     /// The time it earned, by the tolerance of the gate that asks.
     pub healthy: SignedDuration,
     /// Whether it is healthy there now, so that the time goes on.

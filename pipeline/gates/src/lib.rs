@@ -14,7 +14,9 @@ mod facts;
 mod people;
 
 pub use after::{earned, record};
-pub use facts::{ApprovalFact, Authors, Earned, Facts, ImageFact, LaneFact, Policy, PromotionFact};
+pub use facts::{
+    ApprovalFact, Authors, Earned, Facts, ImageFact, LaneFact, Policy, Presence, PromotionFact,
+};
 pub use people::People;
 
 use jiff::Timestamp;

@@ -169,11 +169,9 @@ fn soak_opens_by_itself_and_says_when() {
     facts.earned.insert(
         "staging".parse().unwrap(),
         Earned {
-            content: true,
-            arrived: true,
+            presence: Presence::Arrived,
             healthy: jiff::SignedDuration::from_secs(40),
             counting: true,
-            ..Earned::default()
         },
     );
     let policy = Policy {
@@ -195,18 +193,18 @@ fn a_release_that_leaves_an_environment_out_does_not_thereby_pass_it() {
         after_by_default: by_default,
         ..Policy::default()
     };
-    let used = |used| {
+    let found = |presence| {
         let mut facts = facts();
-        facts.earned.insert("staging".parse().unwrap(), Earned { used, ..Earned::default() });
+        facts.earned.insert("staging".parse().unwrap(), Earned { presence, ..Earned::default() });
         facts
     };
     let cases = [
-        ("the class asks for it", false, false, Outcome::Waiting),
-        ("the default, and the lane is used there", true, true, Outcome::Waiting),
-        ("the default, and the lane is not used there", true, false, Outcome::Admitted),
+        ("the class asks for it", false, Presence::Unused, Outcome::Waiting),
+        ("the default, and the lane is used there", true, Presence::LeftOut, Outcome::Waiting),
+        ("the default, and the lane is not used there", true, Presence::Unused, Outcome::Admitted),
     ];
-    for (case, by_default, in_use, expected) in cases {
-        let decision = decide(&used(in_use), &after(by_default), &people(), at(200));
+    for (case, by_default, presence, expected) in cases {
+        let decision = decide(&found(presence), &after(by_default), &people(), at(200));
         assert_eq!(decision.outcome, expected, "{case}");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
         digit.repeat(40).parse().unwrap()
     }
 
-    fn forward<'a>(later: &'a [Later]) -> Candidate<'a> {
+    fn forward(later: &[Later]) -> Candidate<'_> {
         Candidate {
             kind: Kind::Promote,
             sequence: Some(5),

@@ -40,10 +40,12 @@ impl Problem {
             GitError::TooLarge { .. } => "TooLarge",
             _ => "FetchFailed",
         };
-        let mut message = error.to_string();
-        if let (GitError::CredentialsRefused { .. }, Some(reference)) = (error, &spec.credentials) {
-            message += &format!(" (spec.credentials names the Secret {})", reference.secret);
-        }
+        let message = match (error, &spec.credentials) {
+            (GitError::CredentialsRefused { .. }, Some(reference)) => {
+                format!("{error} (spec.credentials names the Secret {})", reference.secret)
+            }
+            _ => error.to_string(),
+        };
         Self { reason, message }
     }
 

@@ -303,7 +303,11 @@ pub(crate) fn number(promotion: &Value) -> u64 {
 }
 
 fn shortened() -> Shortened {
-    Shortened { soak: Period::seconds(1), watch: Period::seconds(4), deadline: Period::seconds(180) }
+    Shortened {
+        soak: Period::seconds(1),
+        watch: Period::seconds(4),
+        deadline: Period::seconds(180),
+    }
 }
 
 /// Applies what `tidegate install` prints, but for the Deployment: the lab's nodes are pretended,
