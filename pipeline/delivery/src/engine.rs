@@ -28,6 +28,7 @@ use crate::discover::{self, Inputs};
 use crate::images::{Followed, Follower};
 use crate::journal::Recent;
 use crate::keys::Keys;
+use crate::lane::Stated;
 use crate::trust::{Rules, Verdicts};
 use crate::world::{PipelineKey, Wake, World};
 use crate::{Error, promote};
@@ -69,6 +70,8 @@ pub struct Engine {
     pub looked: Looked,
     /// When this process began.
     pub since: Timestamp,
+    /// What deploy commits state.
+    pub stated: Stated,
     image_interval: Duration,
 }
 
@@ -101,6 +104,7 @@ pub async fn run(
         keys: Keys::new(&client, &options.system_namespace),
         cluster_uid: kube_system.uid().unwrap_or_default(),
         looked: options.looked.clone(),
+        stated: Stated::default(),
         since: clock::now(),
         image_interval: options.image_interval,
         client,

@@ -2,7 +2,7 @@
 //! says, and every promotion into it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -55,12 +55,30 @@ fn status(promotion: &Promotion) -> PromotionStatus {
     promotion.status.clone().unwrap_or_default()
 }
 
-fn holding(mirror: &Mirror, commit: CommitId) -> Result<Holding, Error> {
-    let what = || format!("reading the accepted deploy commit {}", commit.short());
-    let snapshot = mirror.snapshot(&commit).map_err(Error::git(what()))?;
-    let trailers = DeployTrailers::parse(&snapshot.details().message)
-        .map_err(|e| Error::Content(format!("{}: {e}", what())))?;
-    Ok(Holding { commit, trailers })
+/// Deploy commits that were read before: what one states never changes.
+#[derive(Default)]
+pub struct Stated(Mutex<HashMap<CommitId, DeployTrailers>>);
+
+/// How many are kept.
+const STATED_KEPT: usize = 10_000;
+
+impl Stated {
+    fn by(&self, mirror: &Mirror, commit: CommitId) -> Result<Holding, Error> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trailers) = known().get(&commit).cloned() {
+            return Ok(Holding { commit, trailers });
+        }
+        let what = || format!("reading the accepted deploy commit {}", commit.short());
+        let snapshot = mirror.snapshot(&commit).map_err(Error::git(what()))?;
+        let trailers = DeployTrailers::parse(&snapshot.details().message)
+            .map_err(|e| Error::Content(format!("{}: {e}", what())))?;
+        let mut known = known();
+        if known.len() >= STATED_KEPT {
+            known.clear();
+        }
+        known.insert(commit.clone(), trailers.clone());
+        Ok(Holding { commit, trailers })
+    }
 }
 
 impl<'a> LaneState<'a> {
@@ -72,12 +90,13 @@ impl<'a> LaneState<'a> {
         environment: &'a EffectiveEnvironment,
         lane: &'a EffectiveLane,
         sync: Option<Arc<Sync>>,
+        stated: &Stated,
         mirror: &Mirror,
         promotions: Vec<Promotion>,
         looked_at: Option<u64>,
     ) -> Result<Self, Error> {
         let accepted = sync.as_ref().and_then(|s| s.status.as_ref()?.accepted.clone());
-        let holding = accepted.map(|accepted| holding(mirror, accepted.commit)).transpose()?;
+        let holding = accepted.map(|accepted| stated.by(mirror, accepted.commit)).transpose()?;
         let version = sync.as_ref().and_then(|s| s.resource_version()?.parse().ok()).unwrap_or(0);
         let looked = looked_at.is_some_and(|at| version >= at);
         Ok(Self { environment, lane, sync, holding, promotions, looked })

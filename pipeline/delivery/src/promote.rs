@@ -98,9 +98,13 @@ impl<'a> Pass<'a> {
             let environment = self.effective.environment(&p.spec.environment);
             environment.is_some_and(|e| e.lane(&p.spec.lane).is_some())
         };
-        promotions
+        let mut open: Vec<_> = promotions
             .iter()
             .filter(|p| !phase(p).is_final() || (known(p) && (journal::earns(p) || last(p))))
+            .collect();
+        // Somebody waits for those that still move.
+        open.sort_by_key(|p| phase(p).is_final());
+        open.into_iter()
             .map(|p| (p.spec.environment.clone(), p.spec.lane.clone(), p.name_any()))
             .collect()
     }
@@ -125,7 +129,8 @@ impl<'a> Pass<'a> {
                     .collect();
                 let sync = self.engine.world.sync(&self.key.namespace, &lane.paths.sync);
                 let looked = self.engine.looked.version(&self.key.namespace, &lane.paths.sync);
-                match LaneState::new(environment, lane, sync, self.mirror, own, looked) {
+                let stated = &self.engine.stated;
+                match LaneState::new(environment, lane, sync, stated, self.mirror, own, looked) {
                     Ok(state) => {
                         lanes.insert((environment.name.clone(), lane.name.clone()), state);
                     }

@@ -34,7 +34,7 @@ impl Files for Tree {
     }
 }
 
-/// Renders one lane for every environment.
+/// Renders one lane for every environment, as many at once as there are workers.
 pub async fn lane(
     workers: &Renderer,
     snapshot: &Snapshot,
@@ -43,9 +43,12 @@ pub async fn lane(
     images: &BTreeMap<String, Digest>,
 ) -> Rendered {
     let mut rendered = Rendered { sets: BTreeMap::new(), faults: Vec::new(), passing: false };
-    for environment in &effective.environments {
-        let Some(rules) = environment.lane(lane) else { continue };
-        match one(workers, snapshot, rules, &environment.target, images).await {
+    let environments = effective.environments.iter().filter_map(|e| Some((e, e.lane(lane)?)));
+    let renders = environments.map(async |(environment, rules)| {
+        (environment, one(workers, snapshot, rules, &environment.target, images).await)
+    });
+    for (environment, outcome) in futures::future::join_all(renders).await {
+        match outcome {
             Ok(Some(set)) => {
                 rendered.sets.insert(environment.name.clone(), set);
             }

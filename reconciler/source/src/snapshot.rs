@@ -10,7 +10,7 @@ use crate::site::{Site, hex};
 use crate::{Commit, Error};
 use git2::{ObjectType, Oid, Repository, Tree};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_ids::CommitId;
 
 const DEEPEST: usize = 64;
@@ -31,13 +31,15 @@ pub enum Entry {
     Missing,
 }
 
-/// The files of one commit. Each call opens the mirror for itself and blocks for
-/// as long as the disk takes: call it from a blocking thread where much is read.
+/// The files of one commit. Each call blocks for as long as the disk takes: call it from a blocking
+/// thread where much is read.
 #[derive(Clone)]
 pub struct Snapshot {
     site: Arc<Site>,
     commit: Arc<Commit>,
     root: Oid,
+    /// An opened mirror that no call uses now: opening one costs more than reading most files.
+    idle: Arc<Mutex<Option<Repository>>>,
 }
 
 /// An entry of a tree, before its content is read.
@@ -52,7 +54,19 @@ impl Snapshot {
     pub(crate) fn open(site: Arc<Site>, id: &CommitId) -> Result<Self, Error> {
         let commit = site.commit(&site.open()?, id)?;
         let root = hex(id, &commit.tree_id)?;
-        Ok(Self { site, commit: Arc::new(commit), root })
+        Ok(Self { site, commit: Arc::new(commit), root, idle: Arc::default() })
+    }
+
+    /// Reads from the mirror, opened now or by an earlier call.
+    fn with<T>(&self, read: impl FnOnce(&Repository) -> Result<T, Error>) -> Result<T, Error> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = idle().take();
+        let mirror = opened.map_or_else(|| self.site.open(), Ok)?;
+        let result = read(&mirror);
+        if result.is_ok() {
+            *idle() = Some(mirror);
+        }
+        result
     }
 
     /// The commit's id.
@@ -72,21 +86,20 @@ impl Snapshot {
     /// # Errors
     /// When the path is not plain, leads through a link, the file is too large, or the mirror fails.
     pub fn entry(&self, path: &str) -> Result<Entry, Error> {
-        let mirror = self.site.open()?;
-        match self.find(&mirror, path)? {
+        self.with(|mirror| match self.find(mirror, path)? {
             None => Ok(Entry::Missing),
             Some(Found::Link) => Ok(Entry::Symlink),
             Some(Found::Submodule) => Ok(Entry::Submodule),
-            Some(Found::File(id)) => Ok(Entry::File(self.blob(&mirror, id, path)?)),
+            Some(Found::File(id)) => Ok(Entry::File(self.blob(mirror, id, path)?)),
             Some(Found::Tree(id)) => {
-                let tree = self.tree(&mirror, id)?;
+                let tree = self.tree(mirror, id)?;
                 let listed = tree.iter().map(|entry| {
                     let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
                     Ok(plain_name(&entry, path)? + slash)
                 });
                 Ok(Entry::Directory(listed.collect::<Result<_, Error>>()?))
             }
-        }
+        })
     }
 
     /// The id of the tree or file at this path: equal content has an equal id. `None` where nothing
@@ -95,9 +108,11 @@ impl Snapshot {
     /// # Errors
     /// As for [`Snapshot::entry`].
     pub fn tree_id(&self, path: &str) -> Result<Option<String>, Error> {
-        Ok(match self.find(&self.site.open()?, path)? {
-            Some(Found::Tree(id) | Found::File(id)) => Some(id.to_string()),
-            _ => None,
+        self.with(|mirror| {
+            Ok(match self.find(mirror, path)? {
+                Some(Found::Tree(id) | Found::File(id)) => Some(id.to_string()),
+                _ => None,
+            })
         })
     }
 
@@ -107,8 +122,15 @@ impl Snapshot {
     /// # Errors
     /// When there is no such folder, when there is too much in it, or as for [`Snapshot::entry`].
     pub fn files(&self, folder: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-        let mirror = self.site.open()?;
-        let Some(Found::Tree(root)) = self.find(&mirror, folder)? else {
+        self.with(|mirror| self.files_of(mirror, folder))
+    }
+
+    fn files_of(
+        &self,
+        mirror: &Repository,
+        folder: &str,
+    ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let Some(Found::Tree(root)) = self.find(mirror, folder)? else {
             let (path, commit) = (folder.to_owned(), self.commit().clone());
             return Err(Error::NoFolder { path, commit });
         };
@@ -116,7 +138,7 @@ impl Snapshot {
         let (mut files, mut visited, mut bytes) = (BTreeMap::new(), 0, 0);
         let mut folders = vec![(names(folder)?.join("/"), root, 0)];
         while let Some((path, id, depth)) = folders.pop() {
-            for entry in &self.tree(&mirror, id)? {
+            for entry in &self.tree(mirror, id)? {
                 visited += 1;
                 if visited > limits.files {
                     return Err(self.too_much(folder, "files and folders", limits.files));
@@ -128,7 +150,7 @@ impl Snapshot {
                     }
                     Some(Found::Tree(id)) => folders.push((below, id, depth + 1)),
                     Some(Found::File(id)) => {
-                        let content = self.blob(&mirror, id, &below)?;
+                        let content = self.blob(mirror, id, &below)?;
                         bytes += content.len();
                         if bytes > limits.files_bytes {
                             return Err(self.too_much(
