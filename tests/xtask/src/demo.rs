@@ -84,12 +84,12 @@ fn main_job(program: &Path) -> Result<Stage, XtaskError> {
     println!("{} waits: {}", name(&promotion), promotion["status"]["message"]);
     stage.reference.new_image(
         &stage.lab,
-        "odoo",
-        "17.0.3",
+        "postgresql",
+        "17.6",
         "nobody vouches for this",
         Signing::Nobody,
     )?;
-    println!("And somebody pushed odoo 17.0.3 without a signature. It goes nowhere.");
+    println!("And somebody pushed postgresql 17.6 without a signature. It goes nowhere.");
     Ok(stage)
 }
 
@@ -141,7 +141,7 @@ Let a release fail in production only, and watch it roll back:
   cat >> production/app/kustomization.yaml <<'END'
 {failing}END
   git -c user.name='Ann Fischer' -c user.email=ann@hospital.example \\
-    -c user.signingkey={key} commit -S -am 'Run scheduled jobs with a new flag' && git push
+    -c user.signingkey={key} commit -S -am 'Run scheduled jobs with a new flag' && git push origin main
   tidegate get                                       it is well in dev and staging, and waits again
   jane approve clinic-production-app-3 --reason ok
   joe approve clinic-production-app-3 --reason ok
