@@ -245,6 +245,8 @@ fn required(
     before: &BTreeMap<LaneName, LaneOutcome>,
 ) -> Result<BTreeMap<LaneName, String>, LaneOutcome> {
     let mut found = BTreeMap::new();
+    let status = look.pipeline.status.as_ref();
+    let standing = |lane: &LaneName| status.and_then(|s| s.releases.get(lane).cloned());
     let lanes = look.pipeline.spec.lanes.iter().filter(|l| l.name == *lane);
     for name in lanes.flat_map(|l| &l.requires) {
         match before.get(name) {
@@ -252,6 +254,11 @@ fn required(
                 found.insert(name.clone(), release.clone());
             }
             Some(LaneOutcome::Empty) => {}
+            // An image that may not run keeps that lane at the release it has; whoever can push an
+            // image must not be able to stop the lanes that only require it.
+            Some(LaneOutcome::Refused(Some(_), _)) if standing(name).is_some() => {
+                found.extend(standing(name).map(|release| (name.clone(), release)));
+            }
             Some(LaneOutcome::Refused(..) | LaneOutcome::Unknown(_)) => {
                 return Err(LaneOutcome::Unknown(format!(
                     "it requires lane {name}, which has no release of this commit: see the condition Lane-{name}"
