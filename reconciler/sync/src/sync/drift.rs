@@ -5,7 +5,7 @@
 
 use kube::Resource as _;
 use serde_json::Value;
-use tidegate_cluster::{Error, Observed, Severity};
+use tidegate_cluster::{Deployer, Error, Observed, Severity};
 use tidegate_health::Judgement;
 use tidegate_ids::ObjectId;
 use tidegate_manifest::Manifest;
@@ -18,6 +18,8 @@ use crate::clock;
 
 const RECORDS_KEPT: usize = 20;
 const FIELDS_KEPT: usize = 10;
+/// How often an object that others write at the same time is read again.
+const READS: usize = 5;
 
 /// What an object differs in.
 struct Difference {
@@ -80,17 +82,19 @@ impl Actor {
         let deployer = self.deployer();
         let target = self.state.object.spec.target.namespace.clone();
         self.engine.watches.ensure(&id.group_kind, &target, &deployer).await?;
-        let Some(live) = deployer.live(&manifest).await? else {
-            let missing =
-                Difference { form: DriftForm::Missing, fields: Vec::new(), manager: None };
-            return self.differs(&manifest, missing, None).await;
+        let (live, wanted) = match states(&deployer, &manifest).await? {
+            States::Missing => {
+                let missing =
+                    Difference { form: DriftForm::Missing, fields: Vec::new(), manager: None };
+                return self.differs(&manifest, missing, None).await;
+            }
+            States::Ending(live) => {
+                // Its end is an event of its own.
+                self.note_health(id, &live);
+                return Ok(());
+            }
+            States::Both { live, wanted } => (live, wanted),
         };
-        if live.pointer("/metadata/deletionTimestamp").is_some() {
-            // Its end is an event of its own.
-            self.note_health(id, &live);
-            return Ok(());
-        }
-        let wanted = deployer.dry_run(&manifest).await?;
         let mut fields = differences(&live, &wanted);
         if fields.is_empty() {
             self.note_live(id, manifest.digest(), &live);
@@ -163,6 +167,31 @@ impl Actor {
 }
 
 /// A drift record in one sentence.
+/// An object as it is, and as applying it would make it.
+enum States {
+    Missing,
+    Ending(Value),
+    Both { live: Value, wanted: Value },
+}
+
+/// Reads both states of one moment. A dry run tells the version that it started from; where that
+/// is another one than was read, a controller wrote in between, and what it wrote is no drift.
+async fn states(deployer: &Deployer, manifest: &Manifest) -> Result<States, Error> {
+    let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
+    let mut reads = 0;
+    loop {
+        reads += 1;
+        let Some(live) = deployer.live(manifest).await? else { return Ok(States::Missing) };
+        if live.pointer("/metadata/deletionTimestamp").is_some() {
+            return Ok(States::Ending(live));
+        }
+        let wanted = deployer.dry_run(manifest).await?;
+        if version(&live) == version(&wanted) || reads == READS {
+            return Ok(States::Both { live, wanted });
+        }
+    }
+}
+
 fn describe(id: &ObjectId, difference: &Difference, corrected: bool) -> String {
     match difference.form {
         DriftForm::Missing => {
