@@ -51,7 +51,12 @@ pub use sync::{
     Applied, Cause, DriftForm, DriftRecord, HeadVerification, Health, HealthReport, ObjectHealth,
     Prune, RefusedHead, Render, Revision, Sync, SyncFailure, SyncSource, SyncSpec, SyncStatus,
 };
-pub use trust::{Authority, KeyAuthority, Log, Requirement, TrustPolicy, TrustPolicySpec};
+pub use trust::{
+    AttestationRequirement, Authority, BaseImage, BaseImages, BaseSource, CustomRequirement,
+    KeyAuthority, KeylessAuthority, Log, Requirement, Revocation, RevokedIdentity, SbomFormat,
+    SbomRequirement, Severity, SlsaRequirement, SlsaSource, SourceMatch, StaticDigest, TextMatch,
+    TrustPolicy, TrustPolicySpec, TrustedRootRef, VulnerabilityRequirement,
+};
 
 /// The API group of every kind.
 pub const GROUP: &str = "tidegate.dev";
