@@ -42,8 +42,8 @@ pub use promotion::{
     Phase, PlannedCommit, Promotion, PromotionSpec, PromotionStatus, WatchReport,
 };
 pub use release::{
-    Finding, Quarantine, Release, ReleaseImage, ReleaseSpec, ReleaseStatus, RenderedSet,
-    SourceCommit, Verdict,
+    CountedStatement, Exception, Finding, Quarantine, Release, ReleaseImage, ReleaseSpec,
+    ReleaseStatus, RenderedSet, ScanRecord, SourceCommit, Verdict,
 };
 pub use repository::{Repository, RepositorySpec, RepositoryStatus, SecretRef, SourceVerification};
 pub use roster::{Machine, Person, Roster, RosterSpec};

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName, ObjectId, PipelineName};
 
+use crate::Severity;
+
 /// One lane's content. Made by Tidegate only.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[kube(
@@ -90,7 +92,7 @@ pub struct ReleaseImage {
 }
 
 /// The outcome of verifying one image under the trust policies in force.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// Whether it may run.
@@ -107,6 +109,60 @@ pub struct Verdict {
     /// Why it may not run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// When it has to be judged again by itself: a key, a scan or an exception ends then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The statements that were proved and counted, so that nobody has to look for them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<CountedStatement>,
+    /// The exception that it runs by, where no signature was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
+    /// What the newest counted scan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<ScanRecord>,
+}
+
+/// A statement about an image that counted.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedStatement {
+    /// Its predicate type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The digest of what is attached to the image: a bundle, or a layer of the older layout.
+    pub digest: Digest,
+    /// Who made it, as the policies name them.
+    pub signer: String,
+}
+
+/// A digest that runs without a signature, by a policy's `static` list.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Exception {
+    /// The policy.
+    pub policy: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// The second person.
+    pub approved_by: String,
+    /// Why.
+    pub reason: String,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// What a scan says.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScanRecord {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The scanner, as it names itself.
+    pub scanner: String,
+    /// How many findings there are of each severity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<Severity, u32>,
 }
 
 /// The rendered manifests for one environment.

@@ -151,16 +151,7 @@ async fn images(sight: &Sight<'_>, release: &Release, kind: Kind) -> Vec<ImageFa
             .await;
         let (verdict, unknown) = match judged {
             Ok(verdict) => (verdict, None),
-            Err(why) => (
-                Verdict {
-                    passed: false,
-                    rules: None,
-                    policies: vec![],
-                    signers: vec![],
-                    reasons: vec![],
-                },
-                Some(why),
-            ),
+            Err(why) => (Verdict::default(), Some(why)),
         };
         tracing::trace!(%reference, ?kind, passed = verdict.passed, "verdict");
         facts.push(ImageFact { image: reference.to_string(), verdict, unknown });

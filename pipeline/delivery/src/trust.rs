@@ -115,7 +115,7 @@ impl Verdicts {
     async fn keys(&self, policy: &TrustPolicy) -> HashMap<String, String> {
         let authorities = policy.spec.require.iter().flat_map(|r| &r.any_of);
         let mut keys = HashMap::new();
-        for secret in authorities.filter_map(|a| a.key.secret.clone()) {
+        for secret in authorities.filter_map(|a| a.key.as_ref()?.secret.clone()) {
             let found = self.secrets.get_opt(&secret).await.ok().flatten();
             let pem = found.and_then(|s| s.data?.remove("cosign.pub"));
             keys.extend(pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())));

@@ -231,13 +231,7 @@ fn an_image_that_may_not_run_refuses_even_a_rollback() {
     facts.known_good = true;
     facts.images = vec![ImageFact {
         image: "r/odoo@sha256:00".into(),
-        verdict: Verdict {
-            passed: false,
-            rules: None,
-            policies: vec![],
-            signers: vec![],
-            reasons: vec!["no signature".into()],
-        },
+        verdict: Verdict { reasons: vec!["no signature".into()], ..Verdict::default() },
         unknown: None,
     }];
     let decision = decide(&facts, &two_release_managers(), &people(), at(200));
@@ -265,13 +259,7 @@ fn what_cannot_be_verified_now_waits_and_is_not_refused() {
     let mut facts = facts();
     facts.images = vec![ImageFact {
         image: "r/odoo@sha256:00".into(),
-        verdict: Verdict {
-            passed: false,
-            rules: None,
-            policies: vec![],
-            signers: vec![],
-            reasons: vec![],
-        },
+        verdict: Verdict::default(),
         unknown: Some("the registry does not answer".into()),
     }];
     assert_eq!(decide(&facts, &Policy::default(), &people(), at(200)).outcome, Outcome::Waiting);

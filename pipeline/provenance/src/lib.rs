@@ -11,13 +11,16 @@
 //! Sigstore project's types and checked with its cryptography, and the few lines that join the
 //! two are in `bundle` and `judge`.
 
+mod attached;
 mod bundle;
 mod error;
 mod judge;
+mod proof;
 mod reason;
 mod trust;
 mod verdict;
 
+pub use attached::{Attached, Subject};
 pub use error::Error;
 pub use judge::verify;
 pub use reason::Reason;

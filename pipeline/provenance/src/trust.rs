@@ -56,7 +56,9 @@ impl TrustRule {
         let images = spec.images.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let authority = |key: &tidegate_schemas::KeyAuthority| {
             // One form is known, and it has to be said; another one must be obeyed here first.
-            let Log::None = key.log;
+            if key.log != Log::None {
+                return Err(Error::Empty { policy: policy.to_owned(), what: "key.log: none" });
+            }
             match (&key.pem, &key.secret) {
                 (Some(pem), _) => Authority::unnamed(pem),
                 (None, Some(name)) => {
@@ -72,7 +74,10 @@ impl TrustRule {
             }
         };
         let requirement = |requirement: &tidegate_schemas::Requirement| {
-            let any_of = requirement.any_of.iter().map(|one| authority(&one.key));
+            let any_of = requirement.any_of.iter().map(|one| {
+                let missing = Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" };
+                authority(one.key.as_ref().ok_or(missing)?)
+            });
             Ok(Requirement { any_of: any_of.collect::<Result<_, Error>>()? })
         };
         let require = spec.require.iter().map(requirement).collect::<Result<_, Error>>()?;

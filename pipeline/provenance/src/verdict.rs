@@ -112,17 +112,15 @@ impl Verdict {
         match self {
             Self::Passed(image) => tidegate_schemas::Verdict {
                 passed: true,
-                rules: None,
                 policies: image.policies.clone(),
                 signers: image.signers.iter().map(|signer| signer.name.clone()).collect(),
-                reasons: Vec::new(),
+                ..tidegate_schemas::Verdict::default()
             },
             Self::Failed { policies, reasons } => tidegate_schemas::Verdict {
                 passed: false,
-                rules: None,
                 policies: policies.clone(),
-                signers: Vec::new(),
                 reasons: reasons.iter().map(ToString::to_string).collect(),
+                ..tidegate_schemas::Verdict::default()
             },
         }
     }
