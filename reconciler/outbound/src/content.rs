@@ -1,8 +1,11 @@
 //! What registries hold, as far as it is read (OCI image specification 1.1).
+//!
+//! Only what its digest covers is read from a manifest. A document that is a manifest and an index
+//! at once is refused: tools disagree on what such a thing is (CVE-2021-41190).
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tidegate_ids::Digest;
 
 /// A pointer to content.
@@ -14,25 +17,38 @@ pub struct Descriptor {
     pub media_type: String,
     /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes, as stated.
+    /// Its size in bytes, as stated; 0 where it is not.
     #[serde(default)]
     pub size: u64,
     /// What kind of artifact a referrer is.
     #[serde(default)]
     pub artifact_type: Option<String>,
     /// Notes of whoever wrote it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What an image of an index is for.
     #[serde(default)]
-    platform: Option<Platform>,
+    pub platform: Option<Platform>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Platform {
+/// What an image runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Platform {
+    /// The operating system, such as `linux`.
     #[serde(default)]
-    os: String,
+    pub os: String,
+    /// The processor, such as `amd64`.
     #[serde(default)]
-    architecture: String,
+    pub architecture: String,
+    /// Its variant, such as `v8`.
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    fn is(&self, os: &str, architecture: &str) -> bool {
+        self.os == os && self.architecture == architecture
+    }
 }
 
 /// A manifest or index: its bytes, and the digest that was computed over them.
@@ -52,13 +68,53 @@ pub struct Manifest {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Parts {
     pub(crate) media_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     pub(crate) config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) layers: Vec<Descriptor>,
     pub(crate) manifests: Option<Vec<Descriptor>>,
+    pub(crate) subject: Option<Descriptor>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl Manifest {
+    /// Reads one; `said` is the type that came with it. The error is a sentence without subject.
+    pub(crate) fn read(bytes: Vec<u8>, said: Option<&str>) -> Result<Self, String> {
+        let parts: Parts = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        if parts.manifests.is_some() && (parts.config.is_some() || !parts.layers.is_empty()) {
+            return Err("it is a manifest and an index at once".to_owned());
+        }
+        let media_type = parts.media_type.as_deref().or(said).unwrap_or_default().to_owned();
+        Ok(Self { digest: Digest::of(&bytes), media_type, bytes, parts })
+    }
+
+    /// Its own annotations, which its digest covers.
+    #[must_use]
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.parts.annotations
+    }
+
+    /// The manifest that this one is attached to.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Descriptor> {
+        self.parts.subject.as_ref()
+    }
+
+    /// What kind of artifact it is: as stated, or else the type of its configuration (image
+    /// specification, "Guidelines for Artifact Usage").
+    #[must_use]
+    pub fn artifact_type(&self) -> Option<&str> {
+        let config = || self.parts.config.as_ref().map(|config| config.media_type.as_str());
+        self.parts.artifact_type.as_deref().or_else(config).filter(|text| !text.is_empty())
+    }
+
+    /// Whether it is an index.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        self.parts.manifests.is_some()
+    }
+
     /// The manifests of an index; of a manifest, none.
     #[must_use]
     pub fn platforms(&self) -> &[Descriptor] {
@@ -66,19 +122,20 @@ impl Manifest {
     }
 
     /// The manifest of an index whose configuration speaks for all: the one for linux/amd64, or
-    /// else the first that is for any platform at all (build attestations are for none).
+    /// else the first that is for any platform at all.
     pub(crate) fn representative(&self) -> Option<&Descriptor> {
-        let is = |os: &'static str, architecture: &'static str| {
-            move |one: &&Descriptor| {
-                one.platform.as_ref().is_some_and(|platform| {
-                    platform.os == os && platform.architecture == architecture
-                })
-            }
+        let platforms = || self.platforms().iter().filter(|one| one.may_run());
+        let first = |one: &&Descriptor| {
+            one.platform.as_ref().is_some_and(|platform| platform.is("linux", "amd64"))
         };
-        let platforms = || self.platforms().iter();
-        platforms()
-            .find(is("linux", "amd64"))
-            .or_else(|| platforms().find(|one| !is("unknown", "unknown")(one)))
+        platforms().find(first).or_else(|| platforms().next())
+    }
+}
+
+impl Descriptor {
+    /// Whether it is an image for some platform: build attestations in an index are for none.
+    pub(crate) fn may_run(&self) -> bool {
+        self.platform.as_ref().is_none_or(|platform| !platform.is("unknown", "unknown"))
     }
 }
 
@@ -108,4 +165,13 @@ impl From<ConfigFile> for ImageConfig {
         let labels = file.config.and_then(|section| section.labels).unwrap_or_default();
         Self { created: file.created, labels }
     }
+}
+
+/// Go writes an empty map or list as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -124,3 +124,11 @@ pub enum Error {
         why: String,
     },
 }
+
+impl Error {
+    /// Whether what somebody pushed is at fault, and not the registry or the way to it.
+    pub(crate) fn is_of_content(&self) -> bool {
+        use Error::{DigestMismatch, Malformed, NotFound, TooLarge};
+        matches!(self, NotFound { .. } | TooLarge { .. } | DigestMismatch { .. } | Malformed { .. })
+    }
+}

@@ -9,18 +9,22 @@
 //! takes any error of the referrers tag for "none". Here errors stay errors, and whatever is
 //! asked for by digest is digested again over the bytes that came.
 
+mod attachments;
 mod challenge;
 mod content;
 mod error;
 mod http;
+mod images;
 mod name;
 mod referrers;
 mod repository;
 mod session;
 
-pub use content::{Descriptor, ImageConfig, Manifest};
+pub use attachments::Found;
+pub use content::{Descriptor, ImageConfig, Manifest, Platform};
 pub use error::Error;
 pub use http::Options;
+pub use images::Images;
 pub use name::RepositoryName;
 pub use repository::{Registry, Repository};
 pub use session::Basic;

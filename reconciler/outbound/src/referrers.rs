@@ -1,111 +1,188 @@
-//! What is attached to an image: referrers, and the signatures among them.
+//! What refers to an image, as a registry lists it.
 //!
 //! A registry lists referrers by its API; where it has none, clients keep the list under the tag
-//! `sha256-<hex>`. A registry that was upgraded may have both, so both are read. "There is no
-//! such list" is an answer; any error is an error, because "no signature" must never be the
-//! meaning of a failed request.
+//! `sha256-<hex>`. A registry that was upgraded may have both, so both are read and united. "There
+//! is no such list" (404) is an answer; any other failure of the registry is an error, because "no
+//! signature" must never be the meaning of a failed request. What people pushed is another matter:
+//! a tag that holds nonsense, or an entry that is none, is noted and stops nobody.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Url;
 use serde::Deserialize;
 use tidegate_ids::Digest;
 
+use crate::attachments::Relevance;
+use crate::http::host;
 use crate::repository::MANIFEST_CAP;
 use crate::session::read_json;
-use crate::{Descriptor, Error, Repository};
+use crate::{Descriptor, Error, Manifest, Repository};
 
-const REFERRERS: usize = 64;
-const BUNDLE_CAP: usize = 1 << 20;
+/// The most entries of a list that are looked at, whatever their kind.
+const LISTED: usize = 4096;
+const PAGES: usize = 100;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// The tags of cosign's older layout that hold something signed.
+const OLDER: [&str; 2] = ["sig", "att"];
+
+/// Where an image's signatures and statements may be.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Each once, in the order of their digests.
+    pub(crate) referrers: BTreeMap<Digest, Descriptor>,
+    /// What cosign's older tags hold.
+    pub(crate) older: Vec<Manifest>,
+    /// What could not be looked at, and why.
+    pub(crate) unread: Vec<String>,
+}
+
+/// A page of referrers. Entries are read one by one: one that is none spoils no other.
+#[derive(Deserialize)]
+struct Page {
+    manifests: Option<Vec<serde_json::Value>>,
+}
+
+impl Listing {
+    /// Adds entries; how many were not known before. An index that is listed twice counts once.
+    fn add(&mut self, page: Page, place: &str) -> usize {
+        let before = self.referrers.len();
+        for entry in page.manifests.unwrap_or_default() {
+            if self.referrers.len() >= LISTED {
+                self.note(format!("{place} has more than {LISTED} entries; the rest is not read"));
+                break;
+            }
+            match serde_json::from_value::<Descriptor>(entry) {
+                Ok(one) => {
+                    let relevance = |it: &Descriptor| Relevance::of(it.artifact_type.as_deref());
+                    let known = self.referrers.entry(one.digest).or_insert_with(|| one.clone());
+                    // No entry talks another of the same digest out of being read.
+                    if relevance(&one) < relevance(known) {
+                        *known = one;
+                    }
+                }
+                Err(error) => self.note(format!("an entry of {place} is not read: {error}")),
+            }
+        }
+        self.referrers.len() - before
+    }
+
+    /// Notes what is not read; the first of each kind is enough.
+    pub(crate) fn note(&mut self, why: String) {
+        if !self.unread.contains(&why) && self.unread.len() < 16 {
+            self.unread.push(why);
+        }
+    }
+}
 
 impl Repository {
-    /// Everything that refers to a manifest, or only artifacts of one type. At most 64.
+    /// Everything that refers to a manifest, or only artifacts of one type, in the order of their
+    /// digests.
     ///
     /// # Errors
-    /// When a list cannot be read, or is longer.
+    /// When a list cannot be read, or not as a whole.
     pub async fn referrers(
         &self,
         digest: Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        let mut found = self.listed(digest).await?;
-        for one in self.listed_under_tag(digest).await? {
-            if found.iter().all(|known| known.digest != one.digest) {
-                found.push(one);
-            }
+        let mut listing = Listing::default();
+        self.list(digest, artifact_type, &mut listing).await?;
+        self.list_under_tag(digest, &mut listing).await?;
+        if let Some(why) = listing.unread.pop() {
+            let what = format!("the referrers of {}@{digest}", self.name());
+            return Err(Error::Malformed { host: self.name().registry().to_owned(), what, why });
         }
-        self.count(digest, found.len())?;
-        if let Some(wanted) = artifact_type {
-            found.retain(|one| one.artifact_type.as_deref() == Some(wanted));
-        }
-        Ok(found)
+        // Whether the registry filters or not, and the tag never does.
+        let wanted = |one: &Descriptor| {
+            artifact_type.is_none_or(|t| one.artifact_type.as_deref() == Some(t))
+        };
+        Ok(listing.referrers.into_values().filter(wanted).collect())
     }
 
-    /// The Sigstore bundles attached to a manifest, as they are. At most 64, of 1 MiB each.
-    ///
-    /// # Errors
-    /// When one of them cannot be read.
-    pub async fn bundles(&self, digest: Digest) -> Result<Vec<Vec<u8>>, Error> {
-        let mut bundles = Vec::new();
-        for referrer in self.referrers(digest, None).await? {
-            // Some registries list the configuration's type for the artifact's: look inside.
-            match referrer.artifact_type.as_deref() {
-                None | Some("" | EMPTY) => {}
-                Some(artifact_type) if artifact_type.starts_with(BUNDLE) => {}
-                Some(_) => continue,
-            }
-            let manifest = self.manifest(referrer.digest).await?;
-            for layer in manifest.parts.layers {
-                if layer.media_type.starts_with(BUNDLE) {
-                    self.count(digest, bundles.len() + 1)?;
-                    bundles.push(self.blob(layer.digest, BUNDLE_CAP).await?);
-                }
+    /// All places where signatures of an image may be.
+    pub(crate) async fn listing(&self, digest: Digest) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        self.list(digest, None, &mut listing).await?;
+        self.list_under_tag(digest, &mut listing).await?;
+        for kind in OLDER {
+            match self.tagged(&format!("sha256-{}.{kind}", digest.hex())).await {
+                Ok(manifest) => listing.older.push(manifest),
+                Err(Error::NotFound { .. }) => {}
+                Err(error) if error.is_of_content() => listing.note(error.to_string()),
+                Err(error) => return Err(error),
             }
         }
-        Ok(bundles)
+        Ok(listing)
     }
 
-    async fn listed(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
-        #[derive(Deserialize)]
-        struct Page {
-            manifests: Option<Vec<Descriptor>>,
-        }
+    /// The referrers API, page by page. A registry without it answers 404.
+    async fn list(
+        &self,
+        digest: Digest,
+        artifact_type: Option<&str>,
+        listing: &mut Listing,
+    ) -> Result<(), Error> {
         let what = format!("the referrers of {}@{digest}", self.name());
-        let mut found = Vec::new();
-        let mut next = Some(self.url(&format!("referrers/{digest}"))?);
-        // Each page but the last has at least one referrer, or the list does not end.
-        for _ in 0..=REFERRERS {
-            let Some(url) = next else { return Ok(found) };
-            let response = match self.get(url, &what, Some(INDEX), MANIFEST_CAP).await {
-                Err(Error::NotFound { .. }) if found.is_empty() => return Ok(found),
+        let mut url = self.url(&format!("referrers/{digest}"))?;
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let mut seen = BTreeSet::<Url>::new();
+        loop {
+            let first = seen.is_empty();
+            if !seen.insert(url.clone()) {
+                return Err(circle(&url, &what));
+            }
+            if seen.len() > PAGES {
+                listing.note(format!("the list of referrers has more than {PAGES} pages"));
+                return Ok(());
+            }
+            let response = match self.get(url.clone(), &what, Some(INDEX), MANIFEST_CAP).await {
+                Err(Error::NotFound { .. }) if first => return Ok(()),
                 answer => answer?,
             };
-            found.extend(read_json::<Page>(&response, &what)?.manifests.unwrap_or_default());
-            self.count(digest, found.len())?;
-            next = self.next_page(&response, &what)?;
+            let page = read_json::<Page>(&response, &what)?;
+            let empty = page.manifests.as_ref().is_none_or(Vec::is_empty);
+            let added = listing.add(page, "the list of referrers");
+            let Some(next) = self.next_page(&response, &what)? else { return Ok(()) };
+            if listing.referrers.len() >= LISTED {
+                return Ok(());
+            }
+            // A page may be empty where the registry filters, but not say again what was said.
+            if added == 0 && !empty {
+                return Err(circle(&url, &what));
+            }
+            url = next;
         }
-        self.count(digest, usize::MAX).map(|()| found)
     }
 
-    async fn listed_under_tag(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
-        let tag = format!("sha256-{}", digest.hex());
-        let index = match self.tagged(&tag).await {
-            Err(Error::NotFound { .. }) => return Ok(Vec::new()),
-            answer => answer?,
-        };
-        index.parts.manifests.ok_or_else(|| Error::Malformed {
-            host: self.name().registry().to_owned(),
-            what: format!("the referrers of {}:{tag}", self.name()),
-            why: "what has this tag is not an index".to_owned(),
-        })
-    }
-
-    fn count(&self, digest: Digest, found: usize) -> Result<(), Error> {
-        if found <= REFERRERS {
-            return Ok(());
+    /// The tag that stands in for the API (distribution specification, "Referrers Tag Schema").
+    async fn list_under_tag(&self, digest: Digest, listing: &mut Listing) -> Result<(), Error> {
+        let tag = fallback_tag(digest);
+        let place = format!("the tag {tag}");
+        let read = self.tagged_bytes(&tag).await.and_then(|response| {
+            let page: Page = read_json(&response, &format!("{}:{tag}", self.name()))?;
+            Ok(page)
+        });
+        match read {
+            Ok(Page { manifests: None }) => listing.note(format!("{place} holds no index")),
+            Ok(page) => {
+                listing.add(page, &place);
+            }
+            Err(Error::NotFound { .. }) => {}
+            Err(error) if error.is_of_content() => listing.note(error.to_string()),
+            Err(error) => return Err(error),
         }
-        let what = format!("the referrers of {}@{digest}", self.name());
-        let limit = format!("{REFERRERS} referrers");
-        Err(Error::TooLarge { host: self.name().registry().to_owned(), what, limit })
+        Ok(())
     }
+}
+
+/// The tag under which referrers of a manifest are listed where there is no API.
+pub(crate) fn fallback_tag(digest: Digest) -> String {
+    format!("sha256-{}", digest.hex())
+}
+
+fn circle(url: &Url, what: &str) -> Error {
+    let why = "its pages go in a circle".to_owned();
+    Error::Malformed { host: host(url), what: what.to_owned(), why }
 }

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, LINK};
 use serde::Deserialize;
 use tidegate_ids::Digest;
 
-use crate::content::{ConfigFile, Parts};
+use crate::content::ConfigFile;
 use crate::http::{Http, Response, host};
 use crate::session::{Session, Wanted, read_json};
 use crate::{Basic, Error, ImageConfig, Manifest, Options, RepositoryName};
@@ -124,7 +124,7 @@ impl Repository {
             why: why.to_owned(),
         };
         let mut manifest = self.manifest(digest).await?;
-        if manifest.parts.manifests.is_some() {
+        if manifest.is_index() {
             let image = manifest.representative().ok_or_else(|| no_image("its index is empty"))?;
             manifest = self.manifest(image.digest).await?;
         }
@@ -144,6 +144,12 @@ impl Repository {
     }
 
     pub(crate) async fn tagged(&self, tag: &str) -> Result<Manifest, Error> {
+        let response = self.tagged_bytes(tag).await?;
+        manifest(response, &format!("{}:{tag}", self.name()))
+    }
+
+    /// What has a tag, whatever it is; its bytes are those of the digest that came with them.
+    pub(crate) async fn tagged_bytes(&self, tag: &str) -> Result<Response, Error> {
         if !valid_tag(tag) {
             let text = tag.chars().take(300).collect();
             return Err(Error::Tag { repository: self.name().to_string(), text });
@@ -160,7 +166,7 @@ impl Repository {
                 return Err(Error::DigestMismatch { host, what, expected, found });
             }
         }
-        manifest(response, &what)
+        Ok(response)
     }
 
     pub(crate) fn url(&self, rest: &str) -> Result<Url, Error> {
@@ -181,10 +187,10 @@ impl Repository {
     pub(crate) fn next_page(&self, response: &Response, what: &str) -> Result<Option<Url>, Error> {
         let Some(target) = next_link(&response.headers) else { return Ok(None) };
         let own = self.session.url("")?;
-        let next = own
-            .join(&target)
-            .ok()
-            .filter(|next| next.origin() == own.origin() && next.path().starts_with(own.path()));
+        let next =
+            response.url.join(&target).ok().filter(|next| {
+                next.origin() == own.origin() && next.path().starts_with(own.path())
+            });
         next.map(Some).ok_or_else(|| Error::Refused {
             what: what.to_owned(),
             url: target.split('?').next().unwrap_or_default().to_owned(),
@@ -218,13 +224,11 @@ fn same_digest(response: &Response, what: &str, expected: Digest) -> Result<(), 
 }
 
 fn manifest(response: Response, what: &str) -> Result<Manifest, Error> {
-    let parts: Parts = read_json(&response, what)?;
-    let header = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = parts.media_type.clone().or(header.map(ToOwned::to_owned));
-    Ok(Manifest {
-        digest: Digest::of(&response.body),
-        media_type: media_type.unwrap_or_default(),
-        bytes: response.body,
-        parts,
+    let host = host(&response.url);
+    let said = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    Manifest::read(response.body, said).map_err(|why| Error::Malformed {
+        host,
+        what: what.to_owned(),
+        why,
     })
 }

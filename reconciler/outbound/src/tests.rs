@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::*;
 
+mod attached;
+
 const LOOPBACK: Options = Options { plain_http_on_loopback: true };
 
 /// What the stand-in says to one path.
@@ -273,55 +275,6 @@ async fn lists_are_read_page_by_page_within_the_repository() {
     registry.says(&last, Says::Body(200, link(&last), br#"{"tags":[]}"#.to_vec()));
     let error = repository.tags().await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
-}
-
-fn index(digests: &[Digest], artifact_type: &str) -> Vec<u8> {
-    let manifests: Vec<_> = digests
-        .iter()
-        .map(|digest| serde_json::json!({"digest": digest, "artifactType": artifact_type}))
-        .collect();
-    serde_json::json!({"manifests": manifests}).to_string().into_bytes()
-}
-
-#[tokio::test]
-async fn referrers_come_from_the_api_and_from_the_tag() {
-    let registry = StandIn::start().await;
-    let (image, one, two) = (Digest::of(b"image"), Digest::of(b"one"), Digest::of(b"two"));
-    let api = path(&format!("referrers/{image}"));
-    let tag = path(&format!("manifests/sha256-{}", image.hex()));
-    let repository = registry.repository(None);
-    assert!(repository.referrers(image, None).await.unwrap().is_empty());
-    registry.says(&tag, ok(index(&[one, two], "sbom")));
-    assert_eq!(repository.referrers(image, None).await.unwrap().len(), 2);
-    registry.says(&api, ok(index(&[one], "signature")));
-    assert_eq!(repository.referrers(image, None).await.unwrap().len(), 2);
-    let found = repository.referrers(image, Some("signature")).await.unwrap();
-    assert_eq!(found.iter().map(|found| found.digest).collect::<Vec<_>>(), [one]);
-    registry.says(&api, ok(index(&[one; 65], "sbom")));
-    let error = repository.referrers(image, None).await.unwrap_err();
-    assert!(error.to_string().contains("64 referrers"), "{error}");
-}
-
-#[tokio::test]
-async fn an_error_of_a_referrers_list_is_not_an_empty_list() {
-    let registry = StandIn::start().await;
-    let image = Digest::of(b"image");
-    let api = path(&format!("referrers/{image}"));
-    let tag = path(&format!("manifests/sha256-{}", image.hex()));
-    let repository = registry.repository(None);
-    for place in [api, tag] {
-        for answer in [
-            Says::Body(500, Vec::new(), Vec::new()),
-            Says::Body(403, Vec::new(), Vec::new()),
-            Says::BreaksOff,
-            ok("<html>"),
-        ] {
-            registry.says(&place, answer);
-            repository.bundles(image).await.unwrap_err();
-        }
-        registry.says(&place, Says::Body(404, Vec::new(), Vec::new()));
-        assert!(repository.bundles(image).await.unwrap().is_empty());
-    }
 }
 
 #[tokio::test]

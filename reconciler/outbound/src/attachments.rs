@@ -1,0 +1,301 @@
+//! Signatures and statements beside an image, as raw material for whoever judges them.
+//!
+//! Whoever may push to a repository may attach anything, so nothing that is attached may keep the
+//! rest from being read: what is broken, too large or too much becomes [`Found::Unreadable`] and
+//! the reading goes on. That hides nothing: evidence only ever adds, a demand that is not met is
+//! refused with these reasons, and who can push could as well delete. Which 64 are read does not
+//! depend on the order of any list, and small content comes first, so that large content displaces
+//! no signature. Only when the registry itself gives nothing is it an error.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tidegate_ids::Digest;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{Descriptor, Error, Images, Manifest};
+
+/// Manifests of one image that are looked into.
+const MANIFESTS: usize = 64;
+/// Layers of one image that are read.
+const LAYERS: usize = 256;
+const PAYLOAD_CAP: u64 = 1 << 20;
+/// SBOMs are large.
+const STATEMENT_CAP: u64 = 16 << 20;
+const TOTAL_CAP: u64 = 64 << 20;
+const DEADLINE: Duration = Duration::from_mins(2);
+
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+const COSIGN_STATEMENT: &str = "application/vnd.dev.cosign.artifact.att.v1+json";
+/// Types that say nothing: some registries list the configuration's type for the artifact's.
+const UNCLEAR: [&str; 4] = [
+    "",
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.in-toto+json",
+];
+
+/// One thing attached to an image. Whoever may push to the registry wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// A Sigstore bundle, as JSON.
+    Bundle {
+        /// Of these bytes.
+        digest: Digest,
+        /// The bytes.
+        json: Vec<u8>,
+    },
+    /// A layer of cosign's older layout (its signature specification).
+    Layer {
+        /// Of the content.
+        digest: Digest,
+        /// Simple signing or a DSSE envelope.
+        media_type: String,
+        /// What was signed, or the envelope.
+        content: Vec<u8>,
+        /// Signature, certificate, chain, log bundle and timestamp.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Something that is attached and was not read.
+    Unreadable {
+        /// Its digest; the image's own, where it has none or stands for several.
+        digest: Digest,
+        /// Why not, as one sentence.
+        why: String,
+    },
+}
+
+/// How likely it is that an artifact holds signatures, judged by its type alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Relevance {
+    Named,
+    Unclear,
+    None,
+}
+
+impl Relevance {
+    pub(crate) fn of(artifact_type: Option<&str>) -> Self {
+        match artifact_type {
+            None => Self::Unclear,
+            Some(unclear) if UNCLEAR.contains(&unclear) => Self::Unclear,
+            Some(SIMPLE_SIGNING | ENVELOPE | COSIGN_SIGNATURE | COSIGN_STATEMENT) => Self::Named,
+            Some(named) if named.starts_with(BUNDLE) => Self::Named,
+            Some(_) => Self::None,
+        }
+    }
+}
+
+/// The most bytes of a layer of this type; of a type that is not read, none.
+fn cap(media_type: &str) -> Option<u64> {
+    match media_type {
+        SIMPLE_SIGNING => Some(PAYLOAD_CAP),
+        ENVELOPE => Some(STATEMENT_CAP),
+        bundle if bundle.starts_with(BUNDLE) => Some(STATEMENT_CAP),
+        _ => None,
+    }
+}
+
+/// Everything attached to an image that may be a signature or statement.
+pub(crate) async fn attached(images: &Images, image: Digest) -> Result<Vec<Found>, Error> {
+    let mut reading = Reading {
+        images,
+        image,
+        deadline: Instant::now() + DEADLINE,
+        layers: Vec::new(),
+        found: Vec::new(),
+        answered: false,
+        failed: None,
+    };
+    let what = || format!("what is attached to {image}");
+    let listing = match timeout_at(reading.deadline, images.listing(image)).await {
+        Ok(listing) => listing?,
+        Err(_) => return Err(images.too_slow(what())),
+    };
+    for why in listing.unread {
+        reading.unreadable(image, &why);
+    }
+    reading.referrers(listing.referrers).await;
+    for manifest in listing.older {
+        reading.answered = true;
+        reading.wanted(manifest, true);
+    }
+    reading.contents().await;
+    reading.end()
+}
+
+struct Reading<'a> {
+    images: &'a Images,
+    image: Digest,
+    deadline: Instant,
+    layers: Vec<Descriptor>,
+    found: Vec<Found>,
+    /// Whether anything was read at all.
+    answered: bool,
+    /// The first failure that is the registry's own.
+    failed: Option<Error>,
+}
+
+impl Reading<'_> {
+    async fn referrers(&mut self, listed: BTreeMap<Digest, Descriptor>) {
+        let mut relevant: Vec<_> = listed
+            .into_values()
+            .map(|one| (Relevance::of(one.artifact_type.as_deref()), one.digest))
+            .filter(|(relevance, _)| *relevance != Relevance::None)
+            .collect();
+        relevant.sort_unstable();
+        let beyond = relevant.len().saturating_sub(MANIFESTS);
+        if beyond > 0 {
+            relevant.truncate(MANIFESTS);
+            let why = format!(
+                "{beyond} more referrers may hold signatures, but at most {MANIFESTS} are read; \
+                 remove those that are not needed"
+            );
+            self.unreadable(self.image, &why);
+        }
+        for (_, digest) in relevant {
+            let images = self.images;
+            if let Some(manifest) = self.read(digest, images.manifest(digest)).await {
+                self.wanted(manifest, false);
+            }
+        }
+    }
+
+    /// Reads one thing, or notes why it is not.
+    async fn read<T>(
+        &mut self,
+        digest: Digest,
+        reading: impl Future<Output = Result<T, Error>>,
+    ) -> Option<T> {
+        match timeout_at(self.deadline, reading).await {
+            Ok(Ok(value)) => {
+                self.answered = true;
+                return Some(value);
+            }
+            Ok(Err(error)) => {
+                self.unreadable(digest, &error.to_string());
+                if error.is_of_content() {
+                    self.answered = true;
+                } else {
+                    self.failed.get_or_insert(error);
+                }
+            }
+            Err(_) => {
+                let seconds = DEADLINE.as_secs();
+                let why = format!("it could not be read within {seconds} s for the whole image");
+                self.unreadable(digest, &why);
+            }
+        }
+        None
+    }
+
+    /// Notes the layers of a manifest that are to be read; one by its tag needs no subject.
+    fn wanted(&mut self, manifest: Manifest, by_tag: bool) {
+        let subject = manifest.subject().map(|subject| subject.digest);
+        if subject != Some(self.image) && !(by_tag && subject.is_none()) {
+            let why = match subject {
+                Some(other) => format!("it is listed for this image, but refers to {other}"),
+                None => "it is listed for this image, but refers to none".to_owned(),
+            };
+            return self.unreadable(manifest.digest, &why);
+        }
+        let named = Relevance::of(manifest.artifact_type()) == Relevance::Named || by_tag;
+        let before = self.layers.len();
+        let known = manifest.parts.layers.into_iter().filter(|one| cap(&one.media_type).is_some());
+        self.layers.extend(known);
+        if named && self.layers.len() == before {
+            self.unreadable(manifest.digest, "no layer of it is a bundle, signature or envelope");
+        }
+    }
+
+    /// Reads the layers, small ones first.
+    async fn contents(&mut self) {
+        let mut layers = std::mem::take(&mut self.layers);
+        layers.sort_by(|a, b| key(a).cmp(&key(b)));
+        layers.dedup_by(|a, b| key(a) == key(b));
+        let beyond = layers.len().saturating_sub(LAYERS);
+        if beyond > 0 {
+            layers.truncate(LAYERS);
+            let why =
+                format!("{beyond} more signatures are attached, but at most {LAYERS} are read");
+            self.unreadable(self.image, &why);
+        }
+        let mut left = TOTAL_CAP;
+        for layer in layers {
+            let cap = cap(&layer.media_type).unwrap_or_default();
+            if layer.size > cap {
+                let why = format!("it has {} bytes, and at most {cap} are read", layer.size);
+                self.unreadable(layer.digest, &why);
+            } else if layer.size.max(1) > left {
+                let why = format!("more than {TOTAL_CAP} bytes are attached to this image in all");
+                self.unreadable(layer.digest, &why);
+            } else if let Some(content) = self.content(&layer, cap.min(left)).await {
+                left = left.saturating_sub(content.len() as u64);
+                self.take(layer, content);
+            }
+        }
+    }
+
+    async fn content(&mut self, layer: &Descriptor, cap: u64) -> Option<Vec<u8>> {
+        // Several signatures of one payload are one blob with several annotations.
+        let known = self.found.iter().find_map(|found| match found {
+            Found::Layer { digest, content, .. } if *digest == layer.digest => Some(content),
+            _ => None,
+        });
+        if let Some(content) = known {
+            return Some(content.clone());
+        }
+        let cap = if layer.size == 0 { cap } else { layer.size };
+        let images = self.images;
+        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
+        let content = self.read(layer.digest, images.blob(layer.digest, cap)).await?;
+        if layer.size != 0 && layer.size != content.len() as u64 {
+            let why = format!("it has {} bytes where {} are stated", content.len(), layer.size);
+            self.unreadable(layer.digest, &why);
+            return None;
+        }
+        Some(content)
+    }
+
+    fn take(&mut self, layer: Descriptor, content: Vec<u8>) {
+        let Descriptor { digest, media_type, annotations, .. } = layer;
+        self.found.push(if media_type.starts_with(BUNDLE) {
+            Found::Bundle { digest, json: content }
+        } else {
+            Found::Layer { digest, media_type, content, annotations }
+        });
+    }
+
+    fn unreadable(&mut self, digest: Digest, why: &str) {
+        self.found.push(Found::Unreadable { digest, why: plain(why) });
+    }
+
+    fn end(self) -> Result<Vec<Found>, Error> {
+        let Self { mut found, answered, failed, .. } = self;
+        if let Some(error) = failed.filter(|_| !answered) {
+            return Err(error);
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+}
+
+fn key(layer: &Descriptor) -> (u64, Digest, &str, &BTreeMap<String, String>) {
+    (layer.size, layer.digest, &layer.media_type, &layer.annotations)
+}
+
+/// Words from outside, fit for a message: cut, and without control characters.
+fn plain(text: &str) -> String {
+    text.chars()
+        .take(400)
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_unicode());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
