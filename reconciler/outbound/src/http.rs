@@ -1,4 +1,4 @@
-//! One guarded GET.
+//! One guarded request.
 //!
 //! Every limit is here: 10 s a try, one retry, five redirects, the body's cap. Redirects are
 //! followed by hand, because the rule (another host never sees the credentials, HTTPS never
@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
 
 use crate::Error;
 
@@ -33,6 +33,13 @@ pub(crate) struct Request<'a> {
     pub(crate) authorization: Option<HeaderValue>,
     /// The most bytes that are read.
     pub(crate) cap: usize,
+}
+
+/// What is written, and how.
+pub(crate) struct Write {
+    pub(crate) method: Method,
+    pub(crate) media_type: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// An answer. Only a successful one has its body read.
@@ -75,6 +82,17 @@ impl Http {
     pub(crate) async fn get(&self, request: Request<'_>) -> Result<Response, Error> {
         let named_by = request.url.clone();
         self.get_named_by(&named_by, request).await
+    }
+
+    /// Writes, once: what was written may have arrived although no answer did, so that trying
+    /// again is for who knows what it was. A redirect is an answer like any other.
+    pub(crate) async fn write(
+        &self,
+        request: Request<'_>,
+        write: Write,
+    ) -> Result<Response, Error> {
+        self.permit(&request, &request.url)?;
+        self.try_once(&request, Some(write)).await
     }
 
     /// Gets what another address named: that one's being loopback or not decides where this may
@@ -129,29 +147,37 @@ impl Http {
     }
 
     async fn try_twice(&self, request: &Request<'_>) -> Result<Response, Error> {
-        match self.try_once(request).await {
+        match self.try_once(request, None).await {
             Err(Error::Unreachable { .. } | Error::Unavailable { .. }) => {
                 tokio::time::sleep(RETRY_PAUSE).await;
-                self.try_once(request).await
+                self.try_once(request, None).await
             }
             answered => answered,
         }
     }
 
-    async fn try_once(&self, request: &Request<'_>) -> Result<Response, Error> {
+    async fn try_once(
+        &self,
+        request: &Request<'_>,
+        write: Option<Write>,
+    ) -> Result<Response, Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             host: host(&request.url),
             what: request.what.to_owned(),
             why: cause(&error),
         };
-        let mut get = self.client.get(request.url.clone());
+        let method = write.as_ref().map_or(Method::GET, |write| write.method.clone());
+        let mut asking = self.client.request(method, request.url.clone());
         if let Some(accept) = request.accept {
-            get = get.header(ACCEPT, accept);
+            asking = asking.header(ACCEPT, accept);
         }
         if let Some(authorization) = &request.authorization {
-            get = get.header(AUTHORIZATION, authorization);
+            asking = asking.header(AUTHORIZATION, authorization);
         }
-        let mut answer = get.send().await.map_err(unreachable)?;
+        if let Some(write) = write {
+            asking = asking.header(CONTENT_TYPE, write.media_type).body(write.body);
+        }
+        let mut answer = asking.send().await.map_err(unreachable)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             return Err(Error::Unavailable {

@@ -16,6 +16,7 @@ mod error;
 mod http;
 mod images;
 mod name;
+mod push;
 mod referrers;
 mod repository;
 mod session;
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use http::Options;
 pub use images::Images;
 pub use name::RepositoryName;
+pub use push::Referrer;
 pub use repository::{Registry, Repository};
 pub use session::Basic;
 

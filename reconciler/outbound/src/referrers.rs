@@ -85,9 +85,7 @@ impl Repository {
         digest: Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        let mut listing = Listing::default();
-        self.list(digest, artifact_type, &mut listing).await?;
-        self.list_under_tag(digest, &mut listing).await?;
+        let mut listing = self.listed(digest, artifact_type).await?;
         if let Some(why) = listing.unread.pop() {
             let what = format!("the referrers of {}@{digest}", self.name());
             return Err(Error::Malformed { host: self.name().registry().to_owned(), what, why });
@@ -101,9 +99,7 @@ impl Repository {
 
     /// All places where signatures of an image may be.
     pub(crate) async fn listing(&self, digest: Digest) -> Result<Listing, Error> {
-        let mut listing = Listing::default();
-        self.list(digest, None, &mut listing).await?;
-        self.list_under_tag(digest, &mut listing).await?;
+        let mut listing = self.listed(digest, None).await?;
         for kind in OLDER {
             match self.tagged(&format!("sha256-{}.{kind}", digest.hex())).await {
                 Ok(manifest) => listing.older.push(manifest),
@@ -112,6 +108,18 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
+        Ok(listing)
+    }
+
+    /// What refers to a manifest, by the API and by the tag.
+    pub(crate) async fn listed(
+        &self,
+        digest: Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        self.list(digest, artifact_type, &mut listing).await?;
+        self.list_under_tag(digest, &mut listing).await?;
         Ok(listing)
     }
 

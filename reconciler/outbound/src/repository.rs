@@ -9,9 +9,10 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LINK};
 use serde::Deserialize;
 use tidegate_ids::Digest;
+use tokio::sync::Mutex;
 
 use crate::content::ConfigFile;
-use crate::http::{Http, Response, host};
+use crate::http::{Http, Response, Write, host};
 use crate::session::{Session, Wanted, read_json};
 use crate::{Basic, Error, ImageConfig, Manifest, Options, RepositoryName};
 
@@ -28,20 +29,23 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 #[derive(Debug, Clone)]
 pub struct Registry {
     http: Http,
+    /// Lists under tags are written one at a time; see `push`.
+    tag_writes: Arc<Mutex<()>>,
 }
 
 impl Registry {
     /// # Errors
     /// [`Error::Client`] when TLS cannot be set up.
     pub fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(options)? })
+        Ok(Self { http: Http::new(options)?, tag_writes: Arc::default() })
     }
 
     /// One repository, asked with these credentials or anonymously. A token that the registry
     /// gives is kept with it.
     #[must_use]
     pub fn repository(&self, name: RepositoryName, credentials: Option<Basic>) -> Repository {
-        Repository { session: Arc::new(Session::new(self.http.clone(), name, credentials)) }
+        let session = Arc::new(Session::new(self.http.clone(), name, credentials));
+        Repository { session, tag_writes: Arc::clone(&self.tag_writes) }
     }
 }
 
@@ -49,6 +53,7 @@ impl Registry {
 #[derive(Debug, Clone)]
 pub struct Repository {
     session: Arc<Session>,
+    pub(crate) tag_writes: Arc<Mutex<()>>,
 }
 
 impl Repository {
@@ -181,6 +186,15 @@ impl Repository {
         cap: usize,
     ) -> Result<Response, Error> {
         self.session.get(url, &Wanted { what, accept, cap }).await
+    }
+
+    pub(crate) async fn write(
+        &self,
+        url: Url,
+        what: &str,
+        write: impl Fn() -> Write,
+    ) -> Result<Response, Error> {
+        self.session.write(url, what, write).await
     }
 
     /// The next page that an answer names (RFC 8288); it must be of this repository.

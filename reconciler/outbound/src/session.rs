@@ -15,10 +15,12 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use crate::challenge::Challenge;
-use crate::http::{Http, Request, Response, host};
+use crate::http::{Http, Request, Response, Write, host};
 use crate::{Error, RepositoryName};
 
 const TOKEN_CAP: usize = 256 << 10;
+/// The most bytes of the answer to a write.
+const ANSWER_CAP: usize = 64 << 10;
 
 /// A user and password of one registry. The password is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,6 +86,31 @@ impl Session {
             }
         }
         self.judge(response, wanted.what)
+    }
+
+    /// Writes to it, answering the registry's challenge once.
+    pub(crate) async fn write(
+        &self,
+        url: Url,
+        what: &str,
+        write: impl Fn() -> Write,
+    ) -> Result<Response, Error> {
+        let request = |authorization| Request {
+            url: url.clone(),
+            what,
+            accept: None,
+            authorization,
+            cap: ANSWER_CAP,
+        };
+        let mut response = self.http.write(request(self.kept()), write()).await?;
+        if response.status == StatusCode::UNAUTHORIZED {
+            let answer = self.answer(&url, &response.headers, what).await?;
+            self.keep(answer.clone());
+            if answer.is_some() {
+                response = self.http.write(request(answer), write()).await?;
+            }
+        }
+        self.judge(response, what)
     }
 
     fn kept(&self) -> Option<HeaderValue> {

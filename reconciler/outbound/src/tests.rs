@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::*;
 
 mod attached;
+mod push;
 
 const LOOPBACK: Options = Options { plain_http_on_loopback: true };
 
