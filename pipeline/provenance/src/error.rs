@@ -16,12 +16,35 @@ pub enum Error {
     },
     /// A key is not a public key that can verify signatures here.
     #[error(
-        "reading key {key}: {why}; give the PEM text of an ECDSA P-256 or Ed25519 public key \
-         (-----BEGIN PUBLIC KEY-----), as `cosign generate-key-pair` writes it to cosign.pub"
+        "reading key {key}: {why}; give the PEM text of a public key (-----BEGIN PUBLIC KEY-----), \
+         ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more, as `cosign generate-key-pair` \
+         writes it to cosign.pub"
     )]
     Key {
         /// The key's name.
         key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What is asked of an identity can never match, or always.
+    #[error(
+        "reading keyless.{field}: {}; state what the certificate must say there",
+        crate::shortcoming::printable(.why)
+    )]
+    Identity {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A trusted root is not one.
+    #[error(
+        "reading trusted root {root}: {}; give a Sigstore trusted_root.json",
+        crate::shortcoming::printable(.why)
+    )]
+    Root {
+        /// Its name.
+        root: String,
         /// What is wrong with it.
         why: String,
     },

@@ -4,12 +4,15 @@
 //! statement is about this digest. A bundle that does not count never outweighs one that does,
 //! and never stands in for one; when a demand is not met, every bundle's shortcoming is told.
 
-use tidegate_ids::Digest;
-
-use crate::Reason;
-use crate::bundle::{Attached, KeySignature};
-use crate::trust::{Authority, Requirement, TrustRule};
-use crate::verdict::{ImageRef, Signer, Verdict, VerifiedImage};
+use crate::attached::Attached;
+use crate::bundle::{Evidence, SIGN_PREDICATE};
+use crate::proof::Proved;
+use crate::prove::Proofs;
+use crate::roots::Roots;
+use crate::shortcoming::Shortcoming;
+use crate::trust::{Requirement, TrustRule};
+use crate::verdict::{ImageRef, Verdict, VerifiedImage};
+use crate::{Authority, Reason};
 
 /// Whether an image may run, by the bundles attached to it and the rules in force. Every rule
 /// that names the image must be satisfied, and at least one must name it. `now` is written into
@@ -27,88 +30,70 @@ pub fn verify(
         let reasons = vec![Reason::NoPolicy { image: image.clone() }];
         return Verdict::Failed { policies, reasons };
     }
-    let attached: Vec<_> = bundles.iter().map(|bundle| Attached::read(bundle)).collect();
+    let attached: Vec<_> = bundles.iter().cloned().map(Attached::bundle).collect();
+    let evidence = Evidence::read(&attached);
     let (mut signers, mut reasons) = (Vec::new(), Vec::new());
     for rule in naming {
         for requirement in rule.require() {
-            match signer(image.digest, &attached, requirement) {
-                Some(signer) if signers.contains(&signer) => {}
-                Some(signer) => signers.push(signer),
-                None => reasons.extend(shortcomings(image, &attached, rule.policy(), requirement)),
+            let by = |one: &Authority| evidence.by(one, &Roots::default(), now);
+            let proofs: Vec<_> = requirement.any_of.iter().map(by).collect();
+            match counted(image, &proofs) {
+                Some(proof) if signers.contains(&proof.signer) => {}
+                Some(proof) => signers.push(proof.signer.clone()),
+                None => {
+                    let found = attached.len();
+                    reasons.extend(missing(image, &proofs, found, rule.policy(), requirement));
+                }
             }
         }
     }
     if reasons.is_empty() {
         return Verdict::Passed(VerifiedImage::new(image.clone(), policies, signers, now));
     }
-    reasons.extend(attached.iter().filter_map(not_a_signature));
     Verdict::Failed { policies, reasons }
 }
 
-/// The first accepted authority that signed this digest.
-fn signer(digest: Digest, attached: &[Attached], requirement: &Requirement) -> Option<Signer> {
-    let by = |authority: &&Authority| {
-        signatures(attached).any(|one| made_by(one, authority) && one.subjects.contains(&digest))
+/// The first proof that an accepted authority signed this digest.
+fn counted<'a>(image: &ImageRef, proofs: &'a [Proofs]) -> Option<&'a Proved> {
+    let signature = |one: &&Proved| {
+        one.predicate_type == SIGN_PREDICATE && one.subjects.contains(&image.digest)
     };
-    requirement.any_of.iter().find(by).map(|authority| Signer {
-        name: authority.name().to_owned(),
-        fingerprint: authority.fingerprint(),
-    })
-}
-
-fn signatures(attached: &[Attached]) -> impl Iterator<Item = &KeySignature> {
-    attached.iter().filter_map(|one| match one {
-        Attached::Signature(signature) => Some(signature),
-        _ => None,
-    })
-}
-
-fn made_by(signature: &KeySignature, authority: &Authority) -> bool {
-    let (bytes, signature) = signature.signed();
-    authority.signed(bytes, signature)
+    proofs.iter().flat_map(|proofs| &proofs.proved).find(signature)
 }
 
 /// Why no signature satisfies a requirement.
-fn shortcomings(
+fn missing(
     image: &ImageRef,
-    attached: &[Attached],
+    proofs: &[Proofs],
+    attached: usize,
     policy: &str,
     requirement: &Requirement,
 ) -> Vec<Reason> {
     let policy = policy.to_owned();
     let keys: Vec<_> = requirement.any_of.iter().map(|one| one.name().to_owned()).collect();
-    let mut reasons: Vec<_> = signatures(attached)
-        .map(|one| match requirement.any_of.iter().find(|authority| made_by(one, authority)) {
-            Some(authority) => Reason::OtherDigest {
-                policy: policy.clone(),
-                key: authority.name().to_owned(),
-                signed: one.subjects.clone(),
-                image: image.digest,
-            },
-            None => Reason::OtherKey {
-                policy: policy.clone(),
-                claimed: one.claimed_key,
-                keys: keys.clone(),
-            },
-        })
-        .collect();
-    if reasons.is_empty() {
-        let (image, attached) = (image.clone(), attached.len());
-        reasons.push(Reason::NoSignature { image, attached, policy, keys });
+    let mut reasons = Vec::new();
+    for proved in proofs.iter().flat_map(|proofs| &proofs.proved) {
+        let predicate_type = proved.predicate_type.clone();
+        reasons.push(if predicate_type == SIGN_PREDICATE {
+            let signed = proved.subjects.iter().copied().collect();
+            let (key, image) = (proved.signer.name.clone(), image.digest);
+            Reason::OtherDigest { policy: policy.clone(), key, signed, image }
+        } else {
+            Reason::Attestation { predicate_type }
+        });
     }
-    reasons
-}
-
-fn not_a_signature(attached: &Attached) -> Option<Reason> {
-    match attached {
-        Attached::Signature(_) => None,
-        Attached::Attestation(predicate_type) => {
-            Some(Reason::Attestation { predicate_type: predicate_type.clone() })
+    if !reasons.iter().any(|reason| matches!(reason, Reason::OtherDigest { .. })) {
+        let (image, policy) = (image.clone(), policy.clone());
+        reasons.insert(0, Reason::NoSignature { image, attached, policy, keys: keys.clone() });
+    }
+    let mut shortcomings: Vec<&Shortcoming> = Vec::new();
+    for shortcoming in proofs.iter().flat_map(|proofs| &proofs.shortcomings) {
+        if !shortcomings.contains(&shortcoming) {
+            shortcomings.push(shortcoming);
         }
-        Attached::Certificate => Some(Reason::Certificate),
-        Attached::Message => Some(Reason::Message),
-        Attached::Malformed(why) => Some(Reason::Malformed { why: why.clone() }),
     }
+    reasons.extend(shortcomings.into_iter().cloned().map(Reason::Shortcoming));
+    reasons
 }
 
 #[cfg(test)]

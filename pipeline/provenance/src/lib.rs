@@ -6,23 +6,34 @@
 //! caller, so that a verdict can be made again from the same bytes. The rule is deny unless
 //! proved: an image that no policy names does not run, and [`VerifiedImage`] has no other maker.
 //!
-//! `sigstore-verify` itself asks every bundle for a log entry or a timestamp; a signature by a
-//! plain key whose policy says `log: none` has neither. Bundles are therefore read with the
-//! Sigstore project's types and checked with its cryptography, and the few lines that join the
-//! two are in `bundle` and `judge`.
+//! Certificates, logs and timestamps are verified by the Sigstore project's verifier. It asks every
+//! bundle for a log entry or a timestamp; a signature by a plain key whose policy says `log: none`
+//! has neither, and is checked with the same project's cryptography alone. What joins the two is
+//! in `prove`.
 
 mod attached;
+mod authority;
 mod bundle;
 mod error;
+mod identity;
 mod judge;
+mod legacy;
 mod proof;
+mod prove;
 mod reason;
+mod roots;
+mod shortcoming;
 mod trust;
 mod verdict;
 
 pub use attached::{Attached, Subject};
+pub use authority::Authority;
 pub use error::Error;
+pub use identity::Mismatch;
 pub use judge::verify;
+pub use prove::{Artifact, verify_bundle};
 pub use reason::Reason;
-pub use trust::{Authority, ImagePattern, Requirement, TrustRule, policy_digest};
-pub use verdict::{ImageRef, Signer, Verdict, VerifiedImage};
+pub use roots::Roots;
+pub use shortcoming::Shortcoming;
+pub use trust::{ImagePattern, Requirement, TrustRule, policy_digest};
+pub use verdict::{ImageRef, Person, Signer, SignerIdentity, Verdict, VerifiedImage};

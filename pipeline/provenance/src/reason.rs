@@ -7,7 +7,8 @@ use std::fmt;
 
 use tidegate_ids::Digest;
 
-use crate::ImageRef;
+use crate::shortcoming::printable;
+use crate::{ImageRef, Shortcoming};
 
 /// One reason why an image may not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +29,6 @@ pub enum Reason {
         /// The keys it accepts.
         keys: Vec<String>,
     },
-    /// There is a signature, but by a key that the policy does not accept.
-    OtherKey {
-        /// The policy that asks for a signature.
-        policy: String,
-        /// The fingerprint the bundle states; it is not authenticated.
-        claimed: Option<Digest>,
-        /// The keys the policy accepts.
-        keys: Vec<String>,
-    },
     /// An accepted key signed, but something else.
     OtherDigest {
         /// The policy that asks for a signature.
@@ -53,15 +45,8 @@ pub enum Reason {
         /// Its predicate type, as it says.
         predicate_type: String,
     },
-    /// A bundle signed with a certificate, which no policy here accepts.
-    Certificate,
-    /// A bundle that signs bytes and says nothing of an image.
-    Message,
-    /// A bundle that cannot be read.
-    Malformed {
-        /// What is wrong with it.
-        why: String,
-    },
+    /// Something attached that does not prove who made it.
+    Shortcoming(Shortcoming),
 }
 
 impl fmt::Display for Reason {
@@ -81,14 +66,6 @@ impl fmt::Display for Reason {
                 }
                 write!(f, "; sign it with the key that TrustPolicy {policy} names ({keys})")
             }
-            Self::OtherKey { policy, claimed, keys } => {
-                let keys = keys.join(" or ");
-                write!(f, "signed by another key")?;
-                if let Some(fingerprint) = claimed {
-                    write!(f, " (its bundle says {fingerprint})")?;
-                }
-                write!(f, " than {keys}, which TrustPolicy {policy} names; sign with that key")
-            }
             Self::OtherDigest { policy, key, signed, image } => {
                 let signed: Vec<_> = signed.iter().map(ToString::to_string).collect();
                 let signed =
@@ -104,23 +81,7 @@ impl fmt::Display for Reason {
                 "an attestation of type {} is attached, which is not a signature",
                 printable(predicate_type)
             ),
-            Self::Certificate => write!(
-                f,
-                "a bundle is signed with a certificate; only signatures by keys are accepted, as \
-                 `cosign sign --key` makes them"
-            ),
-            Self::Message => write!(
-                f,
-                "a bundle signs plain bytes and no statement about an image; sign with `cosign \
-                 sign`, not `cosign sign-blob`"
-            ),
-            Self::Malformed { why } => {
-                write!(f, "a bundle cannot be read: {}; remove it or sign again", printable(why))
-            }
+            Self::Shortcoming(shortcoming) => shortcoming.fmt(f),
         }
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
 }

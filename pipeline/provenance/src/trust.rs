@@ -5,12 +5,10 @@
 
 use std::fmt;
 
-use sigstore_verify::crypto::{KeyAlgorithm, VerificationKey};
-use sigstore_verify::types::{DerPublicKey, SignatureBytes};
 use tidegate_ids::Digest;
 use tidegate_schemas::{Log, TrustPolicySpec};
 
-use crate::Error;
+use crate::{Authority, Error};
 
 /// A `TrustPolicy`, ready to be applied.
 #[derive(Debug, Clone)]
@@ -60,13 +58,17 @@ impl TrustRule {
                 return Err(Error::Empty { policy: policy.to_owned(), what: "key.log: none" });
             }
             match (&key.pem, &key.secret) {
-                (Some(pem), _) => Authority::unnamed(pem),
+                (Some(pem), _) => {
+                    let name = "in spec.require[].anyOf[].key.pem";
+                    Authority::key(name, pem, key.log, key.valid_from, key.valid_until)
+                        .map(Authority::named_by_fingerprint)
+                }
                 (None, Some(name)) => {
                     let pem = secret(name).ok_or_else(|| Error::Secret {
                         policy: policy.to_owned(),
                         secret: name.clone(),
                     })?;
-                    Authority::key(name, &pem)
+                    Authority::key(name, &pem, key.log, key.valid_from, key.valid_until)
                 }
                 (None, None) => {
                     Err(Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" })
@@ -106,61 +108,6 @@ impl TrustRule {
 pub struct Requirement {
     /// The authorities to choose from.
     pub any_of: Vec<Authority>,
-}
-
-/// Somebody whose signature counts: the holder of a key. No transparency log is asked for.
-#[derive(Clone)]
-pub struct Authority {
-    name: String,
-    key: DerPublicKey,
-}
-
-impl Authority {
-    /// The holder of this public key (PEM, `SubjectPublicKeyInfo`; ECDSA P-256 or Ed25519).
-    ///
-    /// # Errors
-    /// [`Error::Key`] when it is not such a key.
-    pub fn key(name: &str, pem: &str) -> Result<Self, Error> {
-        let wrong = |why: String| Error::Key { key: name.to_owned(), why };
-        let key = DerPublicKey::from_pem(pem.trim()).map_err(|error| wrong(error.to_string()))?;
-        match KeyAlgorithm::from_spki(&key).map_err(|error| wrong(error.to_string()))? {
-            KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Ed25519 => {}
-            other => return Err(wrong(format!("it is a {other:?} key"))),
-        }
-        Ok(Self { name: name.to_owned(), key })
-    }
-
-    fn unnamed(pem: &str) -> Result<Self, Error> {
-        let mut authority = Self::key("in spec.require[].anyOf[].key.pem", pem)?;
-        authority.name = format!("key {}", authority.fingerprint());
-        Ok(authority)
-    }
-
-    /// The name people know the key by.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// SHA-256 of the key's `SubjectPublicKeyInfo`, as cosign puts it into bundles as a hint.
-    #[must_use]
-    pub fn fingerprint(&self) -> Digest {
-        Digest::of(self.key.as_bytes())
-    }
-
-    /// Whether this key made the signature over these bytes (ECDSA with SHA-256, or Ed25519).
-    pub(crate) fn signed(&self, bytes: &[u8], signature: &SignatureBytes) -> bool {
-        VerificationKey::from_spki(&self.key).is_ok_and(|key| key.verify(bytes, signature).is_ok())
-    }
-}
-
-impl fmt::Debug for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("name", &self.name)
-            .field("fingerprint", &self.fingerprint())
-            .finish_non_exhaustive()
-    }
 }
 
 /// Image names: one exactly, or with a trailing `/*` everything below a path. Both ends are
@@ -217,7 +164,7 @@ pub fn policy_digest(rules: &[TrustRule]) -> Result<Digest, Error> {
     };
     let requirement = |requirement: &Requirement| {
         let keys = requirement.any_of.iter();
-        sorted(keys.map(|key| format!("{} {}", key.fingerprint(), key.name)).collect())
+        sorted(keys.map(|key| key.canonical().to_string()).collect())
     };
     let mut demands: Vec<_> = rules
         .iter()

@@ -26,10 +26,43 @@ impl fmt::Display for ImageRef {
 /// Somebody whose signature was found and counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
-    /// The name the policies know the key by.
+    /// The name the policies know the authority by.
     pub name: String,
-    /// SHA-256 of the key's `SubjectPublicKeyInfo`.
+    /// SHA-256 of the key's `SubjectPublicKeyInfo`; of a certificate's key, which lives for
+    /// minutes, where there is an identity.
     pub fingerprint: Digest,
+    /// Who the certificate says it is; none for a key.
+    pub identity: Option<SignerIdentity>,
+}
+
+/// An identity, as a verified certificate states it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignerIdentity {
+    /// The OpenID Connect issuer.
+    pub issuer: String,
+    /// The subject alternative name.
+    pub subject: String,
+}
+
+/// What makes two signers one: the same key, by whatever names, or the same identity, with
+/// whatever certificates.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Person {
+    /// The holder of this key.
+    Key(Digest),
+    /// This identity.
+    Identity(SignerIdentity),
+}
+
+impl Signer {
+    /// Who it is, for counting.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        match &self.identity {
+            Some(identity) => Person::Identity(identity.clone()),
+            None => Person::Key(self.fingerprint),
+        }
+    }
 }
 
 /// An image whose digest satisfied every policy that names it.

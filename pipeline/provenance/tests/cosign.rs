@@ -7,6 +7,7 @@ use tidegate_harness::{CosignKey, Lab};
 use tidegate_ids::Digest;
 use tidegate_outbound::{Options, Registry, Repository};
 use tidegate_provenance::{Authority, ImageRef, Requirement, TrustRule, Verdict, verify};
+use tidegate_schemas::Log;
 
 struct Hospital {
     lab: &'static Lab,
@@ -32,7 +33,7 @@ impl Hospital {
     }
 
     async fn judge(&self, digest: Digest, key: &CosignKey) -> Verdict {
-        let key = Authority::key("release-key", &key.public_pem).unwrap();
+        let key = Authority::key("release-key", &key.public_pem, Log::None, None, None).unwrap();
         let images = format!("{}/provenance/*", self.lab.registry()).parse().unwrap();
         let require = vec![Requirement { any_of: vec![key] }];
         let rule = TrustRule::new("hospital-images", vec![images], require).unwrap();

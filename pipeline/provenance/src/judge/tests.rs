@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sigstore_verify::crypto::KeyPair;
 use sigstore_verify::types::pae;
 use tidegate_ids::Digest;
+use tidegate_schemas::Log;
 
 use crate::bundle::SIGN_PREDICATE;
 use crate::*;
@@ -22,7 +23,8 @@ fn now() -> jiff::Timestamp {
 }
 
 fn authority(name: &str, key: &KeyPair) -> Authority {
-    Authority::key(name, &key.public_key_der().unwrap().to_pem()).unwrap()
+    let pem = key.public_key_der().unwrap().to_pem();
+    Authority::key(name, &pem, Log::None, None, None).unwrap()
 }
 
 fn key() -> KeyPair {
@@ -84,7 +86,11 @@ fn a_signature_by_the_named_key_over_this_digest_passes() {
     assert_eq!((verified.repository(), verified.digest()), (ODOO, image().digest));
     assert_eq!(verified.policies(), ["hospital-images"]);
     assert_eq!(verified.verified_at(), now());
-    let signer = Signer { name: "release-key".to_owned(), fingerprint: trusted.fingerprint() };
+    let signer = Signer {
+        name: "release-key".to_owned(),
+        fingerprint: trusted.fingerprint(),
+        identity: None,
+    };
     assert_eq!(verified.signers(), [signer]);
 }
 
@@ -102,7 +108,7 @@ fn an_ed25519_key_signs_too() {
     let payload = statement(image().digest, SIGN_PREDICATE).to_string().into_bytes();
     let made = pair.sign(&pae("application/vnd.in-toto+json", &payload));
     let bundle = envelope(&payload, made.as_ref(), b"").to_string().into_bytes();
-    let rules = [rule("p", ODOO, &[Authority::key("ed", &pem).unwrap()])];
+    let rules = [rule("p", ODOO, &[Authority::key("ed", &pem, Log::None, None, None).unwrap()])];
     assert!(verify(&image(), &[bundle], &rules, now()).passed().is_some());
 }
 
@@ -285,9 +291,9 @@ fn a_policy_without_demands_or_with_an_unreadable_key_is_no_rule() {
     assert!(TrustRule::new("p", vec![], vec![some()]).is_err());
     assert!(TrustRule::new("p", pattern(), vec![]).is_err());
     assert!(TrustRule::new("p", pattern(), vec![Requirement { any_of: vec![] }]).is_err());
-    assert!(Authority::key("k", "not PEM").is_err());
+    assert!(Authority::key("k", "not PEM", Log::None, None, None).is_err());
     let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    assert!(Authority::key("k", private).is_err());
+    assert!(Authority::key("k", private, Log::None, None, None).is_err());
 }
 
 #[test]
@@ -309,7 +315,10 @@ fn a_trust_policy_object_becomes_a_rule() {
     let rule = TrustRule::from_policy("p", &inline, |_| None).unwrap();
     let verdict = verify(&image(), &signed, &[rule], now());
     assert!(verdict.record().signers[0].starts_with("key sha256:"), "{verdict:?}");
-    spec(json!({"pem": "x"})).unwrap_err();
+    let logged = spec(json!({"pem": pem})).unwrap();
+    let rule = TrustRule::from_policy("p", &logged, |_| None).unwrap();
+    let said = reasons(&verify(&image(), &signed, &[rule], now()));
+    assert!(said.contains("names no trusted root"), "a log is asked for unless said: {said}");
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! Somebody whose statements count: the holder of a key, or an identity.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sigstore_verify::crypto::{
+    KeyAlgorithm, SigningScheme, VerificationKey, validate_raw_public_key,
+};
+use sigstore_verify::types::{ArtifactDigest, DerPublicKey, SignatureBytes};
+use tidegate_ids::Digest;
+use tidegate_schemas::{KeylessAuthority, Log};
+
+use crate::Error;
+use crate::identity::Identity;
+
+/// Somebody whose statements count.
+#[derive(Clone)]
+pub struct Authority {
+    name: String,
+    pub(crate) who: Who,
+}
+
+#[derive(Clone)]
+pub(crate) enum Who {
+    Key(Arc<Key>),
+    Keyless(Arc<Identity>),
+}
+
+/// A public key, and what is asked of signatures by it.
+pub(crate) struct Key {
+    pub(crate) spki: DerPublicKey,
+    /// One for each way in which its algorithm signs; the usual one first.
+    schemes: Vec<VerificationKey>,
+    pub(crate) log: Log,
+    pub(crate) valid: Window,
+}
+
+/// From when until when signatures count; both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Window {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Authority {
+    /// The holder of this public key (PEM, `SubjectPublicKeyInfo`; ECDSA P-256 or P-384, Ed25519,
+    /// or RSA of 2048 bits and more). A signature counts when it was made between the two times,
+    /// as logs and timestamp authorities prove it, or by the clock where none does.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when it is not such a key, or no time lies between the two.
+    pub fn key(
+        name: &str,
+        pem: &str,
+        log: Log,
+        valid_from: Option<Timestamp>,
+        valid_until: Option<Timestamp>,
+    ) -> Result<Self, Error> {
+        let wrong = |why: String| Error::Key { key: name.to_owned(), why };
+        let spki = DerPublicKey::from_pem(pem.trim()).map_err(|error| wrong(error.to_string()))?;
+        let algorithm = KeyAlgorithm::from_spki(&spki).map_err(|error| wrong(error.to_string()))?;
+        let schemes = schemes(algorithm).iter().map(|scheme| {
+            let key = VerificationKey::from_spki_with_scheme(&spki, *scheme)?;
+            validate_raw_public_key(*scheme, key.as_bytes())?;
+            Ok(key)
+        });
+        let schemes: Vec<_> = schemes
+            .collect::<Result<_, sigstore_verify::crypto::Error>>()
+            .map_err(|error| wrong(error.to_string()))?;
+        if schemes.is_empty() {
+            return Err(wrong(format!("it is a {algorithm:?} key")));
+        }
+        if valid_from.zip(valid_until).is_some_and(|(from, until)| from >= until) {
+            return Err(wrong("validFrom is not before validUntil".to_owned()));
+        }
+        let valid = Window { from: valid_from, until: valid_until };
+        let who = Who::Key(Arc::new(Key { spki, schemes, log, valid }));
+        Ok(Self { name: name.to_owned(), who })
+    }
+
+    /// Whoever proved this identity to a certificate authority.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] when something asked for is empty, or can never or always match.
+    pub fn keyless(stated: &KeylessAuthority) -> Result<Self, Error> {
+        let identity = Identity::new(stated)?;
+        Ok(Self { name: identity.name(), who: Who::Keyless(Arc::new(identity)) })
+    }
+
+    /// The same authority, a key called by its fingerprint.
+    #[must_use]
+    pub fn named_by_fingerprint(self) -> Self {
+        Self { name: format!("key {}", self.fingerprint()), ..self }
+    }
+
+    /// The name people know it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256 of a key's `SubjectPublicKeyInfo`, as cosign puts it into bundles as a hint; of
+    /// an identity, a digest of all that is asked for.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        match &self.who {
+            Who::Key(key) => Digest::of(key.spki.as_bytes()),
+            Who::Keyless(identity) => Digest::of(identity.canonical().to_string().as_bytes()),
+        }
+    }
+
+    /// The time after which its signatures without a trusted time no longer count.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<Timestamp> {
+        match &self.who {
+            Who::Key(key) => key.valid.until,
+            Who::Keyless(_) => None,
+        }
+    }
+
+    /// All that is asked of it, for digests over policies.
+    pub(crate) fn canonical(&self) -> Value {
+        match &self.who {
+            Who::Key(key) => json!({"name": self.name, "key": {
+                "fingerprint": self.fingerprint().to_string(),
+                "log": key.log == Log::Required,
+                "from": key.valid.from.map(|time| time.to_string()),
+                "until": key.valid.until.map(|time| time.to_string()),
+            }}),
+            Who::Keyless(identity) => {
+                json!({"name": self.name, "keyless": identity.canonical()})
+            }
+        }
+    }
+}
+
+impl Key {
+    /// Whether this key made the signature over these bytes, in any way its algorithm signs. What
+    /// a signature says of its own scheme is a claim, and none of these is weaker.
+    pub(crate) fn signed(&self, bytes: &[u8], signature: &SignatureBytes) -> bool {
+        self.schemes.iter().any(|key| key.verify(bytes, signature).is_ok())
+    }
+
+    /// The same for bytes of which only the digest is there; never for Ed25519, which signs bytes.
+    pub(crate) fn signed_digest(&self, digest: &ArtifactDigest, by: &SignatureBytes) -> bool {
+        let fits =
+            |key: &&VerificationKey| key.scheme().hash_algorithm() == Some(digest.algorithm());
+        let mut keys = self.schemes.iter().filter(fits);
+        keys.any(|key| key.verify_prehashed(digest.as_bytes(), by).is_ok())
+    }
+}
+
+impl Window {
+    pub(crate) fn contains(&self, time: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until)
+    }
+}
+
+const fn schemes(algorithm: KeyAlgorithm) -> &'static [SigningScheme] {
+    match algorithm {
+        KeyAlgorithm::EcdsaP256 => {
+            &[SigningScheme::EcdsaP256Sha256, SigningScheme::EcdsaP256Sha384]
+        }
+        KeyAlgorithm::EcdsaP384 => {
+            &[SigningScheme::EcdsaP384Sha384, SigningScheme::EcdsaP384Sha256]
+        }
+        KeyAlgorithm::Ed25519 => &[SigningScheme::Ed25519],
+        KeyAlgorithm::Rsa => &[
+            SigningScheme::RsaPkcs1Sha256,
+            SigningScheme::RsaPkcs1Sha384,
+            SigningScheme::RsaPkcs1Sha512,
+            SigningScheme::RsaPssSha256,
+            SigningScheme::RsaPssSha384,
+            SigningScheme::RsaPssSha512,
+        ],
+        _ => &[],
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("name", &self.name)
+            .field("fingerprint", &self.fingerprint())
+            .finish_non_exhaustive()
+    }
+}

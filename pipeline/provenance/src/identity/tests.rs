@@ -1,0 +1,1 @@
+//! The known break: a matcher that matches more than it says.

@@ -1,0 +1,258 @@
+//! Why something that is attached proves nothing, in sentences: what, why, and the way out.
+//!
+//! Texts taken from bundles were written by whoever could push to the registry: they are cut and
+//! their control characters escaped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use tidegate_ids::Digest;
+
+use crate::identity::Mismatch;
+
+/// Why something attached is not proved to be by somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shortcoming {
+    /// The registry could not give it.
+    Unreadable {
+        /// What it is attached by.
+        attached: Digest,
+        /// Why not.
+        why: String,
+    },
+    /// It is not of a form that can be read.
+    Malformed {
+        /// What it is attached by.
+        attached: Digest,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It signs bytes and says nothing of an image.
+    Message {
+        /// What it is attached by.
+        attached: Digest,
+    },
+    /// Its envelope holds no in-toto statement.
+    NotAStatement {
+        /// What it is attached by.
+        attached: Digest,
+        /// What it holds, as it says.
+        payload_type: String,
+    },
+    /// A statement about something else.
+    OtherSubject {
+        /// What it is attached by.
+        attached: Digest,
+        /// What it is about.
+        signed: BTreeSet<Digest>,
+        /// What it should be about.
+        digest: Digest,
+    },
+    /// Signed with a certificate, where a key is asked for.
+    ByCertificate {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who is asked for.
+        authority: String,
+    },
+    /// Signed with a key, where an identity is asked for.
+    ByKey {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who is asked for.
+        authority: String,
+    },
+    /// Signed by another key.
+    OtherKey {
+        /// What it is attached by.
+        attached: Digest,
+        /// The fingerprint the bundle states; it is not authenticated.
+        claimed: Option<Digest>,
+        /// Who is asked for.
+        authority: String,
+    },
+    /// Signed by another identity.
+    OtherIdentity {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who signed.
+        subject: String,
+        /// Who is asked for.
+        authority: String,
+        /// Where they differ.
+        why: Mismatch,
+    },
+    /// Signed by who is asked for, but in no transparency log.
+    NoLogEntry {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who is asked for.
+        authority: String,
+    },
+    /// What has to be verified with a trusted root, where there is none.
+    NoRoots {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who is asked for.
+        authority: String,
+    },
+    /// Certificate, log entries or timestamps do not verify under any root.
+    NotProved {
+        /// What it is attached by.
+        attached: Digest,
+        /// Who is asked for.
+        authority: String,
+        /// The name of each root, and why not under it.
+        under: Vec<(String, String)>,
+    },
+    /// Signed before the key was valid, or after.
+    OutsideWindow {
+        /// What it is attached by.
+        attached: Digest,
+        /// Whose key.
+        authority: String,
+        /// When it was signed, or now.
+        at: Timestamp,
+        /// Whether a log or timestamp authority proves that time.
+        proved: bool,
+        /// From when it is valid.
+        from: Option<Timestamp>,
+        /// Until when.
+        until: Option<Timestamp>,
+    },
+    /// A log or timestamp authority says it was signed later than now.
+    Future {
+        /// What it is attached by.
+        attached: Digest,
+        /// When it says so.
+        at: Timestamp,
+    },
+}
+
+impl Shortcoming {
+    /// What it is about.
+    #[must_use]
+    pub fn attached(&self) -> Digest {
+        match self {
+            Self::Unreadable { attached, .. }
+            | Self::Malformed { attached, .. }
+            | Self::Message { attached }
+            | Self::NotAStatement { attached, .. }
+            | Self::OtherSubject { attached, .. }
+            | Self::ByCertificate { attached, .. }
+            | Self::ByKey { attached, .. }
+            | Self::OtherKey { attached, .. }
+            | Self::OtherIdentity { attached, .. }
+            | Self::NoLogEntry { attached, .. }
+            | Self::NoRoots { attached, .. }
+            | Self::NotProved { attached, .. }
+            | Self::OutsideWindow { attached, .. }
+            | Self::Future { attached, .. } => *attached,
+        }
+    }
+}
+
+impl fmt::Display for Shortcoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attached = self.attached().short();
+        match self {
+            Self::Unreadable { why, .. } => write!(
+                f,
+                "{attached} is attached and cannot be fetched: {}; mend the registry or remove it",
+                printable(why)
+            ),
+            Self::Malformed { why, .. } => write!(
+                f,
+                "bundle {attached} cannot be read: {}; remove it or sign again",
+                printable(why)
+            ),
+            Self::Message { .. } => write!(
+                f,
+                "bundle {attached} signs plain bytes and makes no statement about an image; sign \
+                 with `cosign sign`, not `cosign sign-blob`"
+            ),
+            Self::NotAStatement { payload_type, .. } => write!(
+                f,
+                "bundle {attached} holds {} and no in-toto statement; attest with `cosign attest`",
+                printable(payload_type)
+            ),
+            Self::OtherSubject { signed, digest, .. } => {
+                let signed: Vec<_> = signed.iter().take(4).map(ToString::to_string).collect();
+                let signed = signed.join(", ");
+                write!(
+                    f,
+                    "bundle {attached} is about {signed}, not about {digest}; sign that digest"
+                )
+            }
+            Self::ByCertificate { authority, .. } => write!(
+                f,
+                "bundle {attached} is signed with a certificate, and {authority} is a key; sign \
+                 with that key, or name the identity in the policy"
+            ),
+            Self::ByKey { authority, .. } => write!(
+                f,
+                "bundle {attached} is signed with a key, and {authority} is an identity; sign as \
+                 it, or name the key in the policy"
+            ),
+            Self::OtherKey { claimed, authority, .. } => {
+                write!(f, "bundle {attached} is signed by another key than {authority}")?;
+                if let Some(claimed) = claimed {
+                    write!(f, " (it says by {claimed})")?;
+                }
+                write!(f, "; sign with that key")
+            }
+            Self::OtherIdentity { subject, authority, why, .. } => write!(
+                f,
+                "bundle {attached} is signed by {}, who is not {authority}: {why}; sign as whom \
+                 the policy names, or mend the policy",
+                printable(subject)
+            ),
+            Self::NoLogEntry { authority, .. } => write!(
+                f,
+                "bundle {attached} is signed by {authority}, but brings no transparency log entry; \
+                 sign with a log, or say log: none for that key"
+            ),
+            Self::NoRoots { authority, .. } => write!(
+                f,
+                "bundle {attached} cannot be verified for {authority}: the policy names no trusted \
+                 root; name one in spec.roots"
+            ),
+            Self::NotProved { authority, under, .. } => {
+                write!(f, "bundle {attached} does not prove that {authority} signed: ")?;
+                for (index, (root, why)) in under.iter().enumerate() {
+                    let and = if index == 0 { "" } else { ", and " };
+                    write!(f, "{and}under {root} {}", printable(why))?;
+                }
+                write!(f, "; sign again, or name the root it was made with in spec.roots")
+            }
+            Self::OutsideWindow { authority, at, proved, from, until, .. } => {
+                write!(f, "bundle {attached} is signed by {authority}, ")?;
+                match (from, until) {
+                    (Some(from), _) if at < from => write!(f, "which is valid from {from}, ")?,
+                    (_, Some(until)) => write!(f, "which was valid until {until}, ")?,
+                    _ => {}
+                }
+                if *proved {
+                    write!(f, "at {at}; sign again with the key that is valid now")
+                } else {
+                    write!(
+                        f,
+                        "and nothing proves that it was not signed just now ({at}); sign again \
+                         with the key that is valid now, or with a timestamp authority"
+                    )
+                }
+            }
+            Self::Future { at, .. } => write!(
+                f,
+                "bundle {attached} was signed at {at} by its own proof, which is still to come; \
+                 set the clocks of this engine, the log and the timestamp authority"
+            ),
+        }
+    }
+}
+
+/// A text from outside, cut and escaped.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
