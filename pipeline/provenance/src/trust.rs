@@ -6,7 +6,7 @@
 use std::fmt;
 
 use tidegate_ids::Digest;
-use tidegate_schemas::{Log, TrustPolicySpec};
+use tidegate_schemas::TrustPolicySpec;
 
 use crate::{Authority, Error};
 
@@ -52,28 +52,20 @@ impl TrustRule {
         secret: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
         let images = spec.images.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let authority = |key: &tidegate_schemas::KeyAuthority| {
-            // One form is known, and it has to be said; another one must be obeyed here first.
-            if key.log != Log::None {
-                return Err(Error::Empty { policy: policy.to_owned(), what: "key.log: none" });
+        let authority = |key: &tidegate_schemas::KeyAuthority| match (&key.pem, &key.secret) {
+            (Some(pem), _) => {
+                let name = "in spec.require[].anyOf[].key.pem";
+                Authority::key(name, pem, key.log, key.valid_from, key.valid_until)
+                    .map(Authority::named_by_fingerprint)
             }
-            match (&key.pem, &key.secret) {
-                (Some(pem), _) => {
-                    let name = "in spec.require[].anyOf[].key.pem";
-                    Authority::key(name, pem, key.log, key.valid_from, key.valid_until)
-                        .map(Authority::named_by_fingerprint)
-                }
-                (None, Some(name)) => {
-                    let pem = secret(name).ok_or_else(|| Error::Secret {
-                        policy: policy.to_owned(),
-                        secret: name.clone(),
-                    })?;
-                    Authority::key(name, &pem, key.log, key.valid_from, key.valid_until)
-                }
-                (None, None) => {
-                    Err(Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" })
-                }
+            (None, Some(name)) => {
+                let pem = secret(name).ok_or_else(|| Error::Secret {
+                    policy: policy.to_owned(),
+                    secret: name.clone(),
+                })?;
+                Authority::key(name, &pem, key.log, key.valid_from, key.valid_until)
             }
+            (None, None) => Err(Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" }),
         };
         let requirement = |requirement: &tidegate_schemas::Requirement| {
             let any_of = requirement.any_of.iter().map(|one| {
