@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod demo;
 mod error;
 mod lab;
@@ -35,6 +36,14 @@ enum Command {
         #[arg(value_enum)]
         what: bench::What,
     },
+    /// Run a public suite's cases through our own code, from a checkout of it.
+    Conformance {
+        /// Whose.
+        #[arg(value_enum)]
+        suite: conformance::Suite,
+        /// The checkout.
+        folder: std::path::PathBuf,
+    },
     /// Format, lints, crate rules, licences and bans, Go sources, coverage table.
     Check,
     /// Everything of `check`, then all tests in a lab. With arguments: only those tests, no check.
@@ -52,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Command::Lab => packages::ensure().and_then(|()| lab::lab()),
         Command::Demo(arguments) => packages::ensure().and_then(|()| demo::demo(&arguments)),
         Command::Bench { what } => packages::ensure().and_then(|()| bench::bench(what)),
+        Command::Conformance { suite, folder } => conformance::conformance(suite, &folder),
         Command::Check => packages::ensure().and_then(|()| check::check()),
         Command::Test { arguments } => packages::ensure().and_then(|()| test::test(&arguments)),
         Command::Packages => packages::ensure(),
