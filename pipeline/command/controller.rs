@@ -53,8 +53,11 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
         .map_err(|e| failed("connecting to the cluster")(e.to_string()))?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let renderer = Arc::new(Renderer::new(args.worker, workers));
-    let registry = Registry::new(tidegate_outbound::Options { plain_http_on_loopback: true })
-        .map_err(|e| failed("starting")(e.to_string()))?;
+    let registry = Registry::new(tidegate_outbound::Options {
+        plain_http_on_loopback: true,
+        ..Default::default()
+    })
+    .map_err(|e| failed("starting")(e.to_string()))?;
     let repositories = tidegate_sync::SourceOptions {
         folder: args.work_dir.join("mirrors"),
         limits: tidegate_source::Limits::default(),

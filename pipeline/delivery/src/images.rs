@@ -90,7 +90,7 @@ impl Follower {
         let name: tidegate_outbound::RepositoryName =
             image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
         let text = name.to_string();
-        let repository = self.registry.repository(name, None);
+        let repository = self.registry.repository(name);
         let found =
             |tag: Option<String>, digest| FollowedStatus { repository: text.clone(), tag, digest };
         if let Some(digest) = image.follow.digest {
@@ -149,7 +149,8 @@ mod tests {
 
     fn follower() -> Follower {
         let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let options = tidegate_outbound::Options { plain_http_on_loopback: true };
+        let options =
+            tidegate_outbound::Options { plain_http_on_loopback: true, ..Default::default() };
         Follower::new(Registry::new(options).unwrap())
     }
 

@@ -163,7 +163,7 @@ impl Verdicts {
 
     async fn bundles(&self, image: &ImageRef) -> Result<Vec<Vec<u8>>, String> {
         let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
-        let repository = self.registry.repository(name, None);
+        let repository = self.registry.repository(name);
         repository.bundles(image.digest).await.map_err(|e| e.to_string())
     }
 }

@@ -17,9 +17,10 @@ struct Hospital {
 impl Hospital {
     fn new() -> Self {
         let lab = Lab::attach_or_start().unwrap();
-        let registry = Registry::new(Options { plain_http_on_loopback: true }).unwrap();
+        let registry =
+            Registry::new(Options { plain_http_on_loopback: true, ..Options::default() }).unwrap();
         let name = format!("{}/provenance/odoo", lab.registry()).parse().unwrap();
-        let repository = registry.repository(name, None);
+        let repository = registry.repository(name);
         Self { lab, repository }
     }
 

@@ -1,5 +1,7 @@
 //! What can go wrong outside, and what to do about it.
 
+use std::time::Duration;
+
 use tidegate_ids::Digest;
 
 /// Why something outside could not be read.
@@ -27,6 +29,24 @@ pub enum Error {
         /// The text as written.
         text: String,
     },
+    /// An option of the client, or of the command line, makes no sense.
+    #[error("reading {what} {text:?}: {way_out}")]
+    Option {
+        /// What the option is about.
+        what: &'static str,
+        /// The text as written.
+        text: String,
+        /// How it is written.
+        way_out: &'static str,
+    },
+    /// Kept credentials cannot be used.
+    #[error("reading {of}: {why}")]
+    Credentials {
+        /// The Secret or file.
+        of: String,
+        /// What is wrong, without anything secret, and the way out.
+        why: String,
+    },
     /// The client could not be made.
     #[error("setting up the HTTP client: {0}; check the machine's CA certificates")]
     Client(String),
@@ -45,7 +65,8 @@ pub enum Error {
     },
     /// The host answers, but cannot serve now.
     #[error(
-        "reading {what}: {host} answered {status}, twice; it is overloaded or down. It is tried again"
+        "reading {what}: {host} answered {status}; it is overloaded, down, or limits how often it \
+         is asked. {}", again(*retry_after)
     )]
     Unavailable {
         /// The host and port.
@@ -54,6 +75,8 @@ pub enum Error {
         what: String,
         /// The HTTP status.
         status: u16,
+        /// When it wants to be asked again, from now on; nothing where it does not say.
+        retry_after: Option<Duration>,
     },
     /// The host wants credentials, or other ones.
     #[error(
@@ -130,5 +153,14 @@ impl Error {
     pub(crate) fn is_of_content(&self) -> bool {
         use Error::{DigestMismatch, Malformed, NotFound, TooLarge};
         matches!(self, NotFound { .. } | TooLarge { .. } | DigestMismatch { .. } | Malformed { .. })
+    }
+}
+
+fn again(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => {
+            format!("It asks to be left alone for {} s, then it is tried again", after.as_secs())
+        }
+        None => "It is tried again".to_owned(),
     }
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// A registry and a repository in it: `host[:port]/path`, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,11 @@ impl RepositoryName {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// A name whose parts are known to be valid, as they are.
+    pub(crate) fn at(registry: &str, path: String) -> Self {
+        Self { registry: registry.to_owned(), path }
     }
 
     /// The host and port to ask: Docker Hub's name is not that of its registry.
@@ -74,7 +79,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-fn valid_host(host: &str) -> bool {
+pub(crate) fn valid_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
@@ -95,7 +100,7 @@ fn valid_host(host: &str) -> bool {
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` (distribution specification, names).
-fn valid_component(component: &str) -> bool {
+pub(crate) fn valid_component(component: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends_well = |byte: Option<&u8>| byte.is_some_and(|byte| alphanumeric(*byte));
     let bytes = component.as_bytes();

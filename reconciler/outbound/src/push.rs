@@ -72,6 +72,10 @@ impl Repository {
         subject: Digest,
         referrer: &Referrer,
     ) -> Result<Digest, Error> {
+        self.without_mirrors().put(subject, referrer).await
+    }
+
+    async fn put(&self, subject: Digest, referrer: &Referrer) -> Result<Digest, Error> {
         let subject = self.manifest(subject).await?;
         let bytes = referrer.manifest(&subject);
         let digest = Digest::of(&bytes);

@@ -3,6 +3,7 @@
 //! A tag is only ever turned into a digest; everything else is asked for by digest, and its
 //! bytes are digested again.
 
+use std::fmt;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -13,8 +14,10 @@ use tokio::sync::Mutex;
 
 use crate::content::ConfigFile;
 use crate::http::{Http, Response, Write, host};
+use crate::mirrors::places;
 use crate::session::{Session, Wanted, read_json};
-use crate::{Basic, Error, ImageConfig, Manifest, Options, RepositoryName};
+use crate::token::Tokens;
+use crate::{Error, ImageConfig, Keychain, Manifest, Mirror, Options, RepositoryName};
 
 /// The most bytes of a manifest, index or page that are read.
 pub(crate) const MANIFEST_CAP: usize = 4 << 20;
@@ -26,26 +29,59 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
 /// The way to registries. Cheap to clone; clones share connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Registry {
     http: Http,
+    mirrors: Arc<Vec<Mirror>>,
+    aliases: Arc<Vec<Mirror>>,
+    keychain: Keychain,
+    tokens: Arc<Tokens>,
     /// Lists under tags are written one at a time; see `push`.
     tag_writes: Arc<Mutex<()>>,
 }
 
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("keychain", &self.keychain).finish_non_exhaustive()
+    }
+}
+
 impl Registry {
+    /// A client that shows no credentials.
+    ///
     /// # Errors
-    /// [`Error::Client`] when TLS cannot be set up.
+    /// [`Error::Client`] when TLS cannot be set up; [`Error::Option`] when the certificate
+    /// authorities cannot be read; [`Error::Refused`] when the proxy may not be reached.
     pub fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(options)?, tag_writes: Arc::default() })
+        let http = Http::new(&options)?;
+        Ok(Self::over(http, options.mirrors, options.aliases))
     }
 
-    /// One repository, asked with these credentials or anonymously. A token that the registry
-    /// gives is kept with it.
+    pub(crate) fn over(http: Http, mirrors: Vec<Mirror>, aliases: Vec<Mirror>) -> Self {
+        Self {
+            http,
+            mirrors: mirrors.into(),
+            aliases: aliases.into(),
+            keychain: Keychain::default(),
+            tokens: Arc::default(),
+            tag_writes: Arc::default(),
+        }
+    }
+
+    /// The same client with these credentials and no others. Connections are shared, and the
+    /// tokens that were given for the same credentials.
     #[must_use]
-    pub fn repository(&self, name: RepositoryName, credentials: Option<Basic>) -> Repository {
-        let session = Arc::new(Session::new(self.http.clone(), name, credentials));
-        Repository { session, tag_writes: Arc::clone(&self.tag_writes) }
+    pub fn with_keychain(&self, keychain: Keychain) -> Self {
+        Self { keychain, ..self.clone() }
+    }
+
+    /// One repository. It is asked for where aliases and mirrors say, at each place with the
+    /// credentials that the keychain has for it.
+    #[must_use]
+    pub fn repository(&self, name: RepositoryName) -> Repository {
+        let places = places(&name, &self.mirrors, &self.aliases);
+        let session = Session::new(self.http.clone(), name, places, &self.keychain, &self.tokens);
+        Repository { session: Arc::new(session), tag_writes: Arc::clone(&self.tag_writes) }
     }
 }
 
@@ -174,6 +210,12 @@ impl Repository {
         Ok(response)
     }
 
+    /// The same without mirrors: what is read before it is written must be the last word.
+    pub(crate) fn without_mirrors(&self) -> Self {
+        let session = Arc::new(self.session.without_mirrors());
+        Self { session, tag_writes: Arc::clone(&self.tag_writes) }
+    }
+
     pub(crate) fn url(&self, rest: &str) -> Result<Url, Error> {
         self.session.url(rest)
     }
@@ -200,7 +242,7 @@ impl Repository {
     /// The next page that an answer names (RFC 8288); it must be of this repository.
     pub(crate) fn next_page(&self, response: &Response, what: &str) -> Result<Option<Url>, Error> {
         let Some(target) = next_link(&response.headers) else { return Ok(None) };
-        let own = self.session.url("")?;
+        let own = self.session.base(&response.asked)?;
         let next =
             response.url.join(&target).ok().filter(|next| {
                 next.origin() == own.origin() && next.path().starts_with(own.path())

@@ -1,48 +1,28 @@
-//! Requests to one repository, with the credentials that its registry asks for.
+//! Requests to one repository, wherever it is, with the credentials that each place asks for.
 //!
 //! Nothing is sent before it is asked for. A `Basic` challenge is answered to the registry alone.
 //! A `Bearer` challenge names where to fetch a token; the credentials go there, as the protocol
 //! has it (a registry that was given them could ask for them itself), and the token is asked to
-//! cover pulling this repository and nothing else, whatever scope the challenge names.
+//! cover this repository and nothing else, whatever scope the challenge names.
+//!
+//! A mirror that lacks something or does not answer is passed over. One that refuses or gives
+//! something else is told: whoever set it up must know. Writes go to the last place only.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
-use serde::Deserialize;
 
 use crate::challenge::Challenge;
 use crate::http::{Http, Request, Response, Write, host};
-use crate::{Error, RepositoryName};
+use crate::token::{Access, Kept, Key, Slot, Tokens, Wish, basic, fetch};
+use crate::{Credentials, Error, Keychain, RepositoryName};
 
-const TOKEN_CAP: usize = 256 << 10;
-/// The most bytes of the answer to a write.
+/// The scheme of addresses in a repository that say nothing of where it is.
+const ANYWHERE: &str = "oci";
+/// The most bytes of an answer to a write that are read.
 const ANSWER_CAP: usize = 64 << 10;
-
-/// A user and password of one registry. The password is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Basic {
-    /// The user.
-    pub user: String,
-    /// The password or access token.
-    pub password: String,
-}
-
-impl Basic {
-    fn header(&self) -> Option<HeaderValue> {
-        let encoded = STANDARD.encode(format!("{}:{}", self.user, self.password));
-        secret(&format!("Basic {encoded}"))
-    }
-}
-
-impl fmt::Debug for Basic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Basic").field("user", &self.user).finish_non_exhaustive()
-    }
-}
 
 /// What is wanted from a repository.
 pub(crate) struct Wanted<'a> {
@@ -51,163 +31,215 @@ pub(crate) struct Wanted<'a> {
     pub(crate) cap: usize,
 }
 
-#[derive(Debug)]
+/// One place to ask.
+#[derive(Clone)]
+struct Place {
+    name: RepositoryName,
+    credentials: Option<Credentials>,
+    read: Arc<Slot>,
+    write: Arc<Slot>,
+}
+
 pub(crate) struct Session {
     http: Http,
     pub(crate) name: RepositoryName,
-    credentials: Option<Basic>,
-    authorization: Mutex<Option<HeaderValue>>,
+    /// In the order in which they are asked; never empty.
+    places: Vec<Place>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<_> = self.places.iter().map(|p| (&p.name, &p.credentials)).collect();
+        f.debug_struct("Session").field("name", &self.name).field("places", &places).finish()
+    }
 }
 
 impl Session {
-    pub(crate) fn new(http: Http, name: RepositoryName, credentials: Option<Basic>) -> Self {
-        Self { http, name, credentials, authorization: Mutex::new(None) }
+    pub(crate) fn new(
+        http: Http,
+        name: RepositoryName,
+        places: Vec<RepositoryName>,
+        keychain: &Keychain,
+        tokens: &Tokens,
+    ) -> Self {
+        let places = places.into_iter().map(|name| {
+            let credentials = keychain.find(name.address(), name.path()).cloned();
+            let slot = |access| {
+                tokens.slot(Key {
+                    registry: name.address().to_owned(),
+                    path: name.path().to_owned(),
+                    access,
+                    credentials: credentials.clone(),
+                })
+            };
+            let (read, write) = (slot(Access::Read), slot(Access::Write));
+            Place { name, credentials, read, write }
+        });
+        Self { http, name, places: places.collect() }
     }
 
-    /// The address of something of this repository, such as `tags/list`.
+    /// The address of something of this repository, such as `tags/list`, wherever that is.
     pub(crate) fn url(&self, rest: &str) -> Result<Url, Error> {
-        let address = self.name.address();
-        let scheme = self.http.scheme(address);
-        Url::parse(&format!("{scheme}://{address}/v2/{}/{rest}", self.name.path())).map_err(|_| {
-            Error::Name { text: self.name.to_string(), why: "it does not make an address" }
-        })
+        address(ANYWHERE, &self.name, rest)
     }
 
-    /// Gets it, answering the registry's challenge once.
+    /// What everything of the repository is below, at the place that was asked.
+    pub(crate) fn base(&self, asked: &Url) -> Result<Url, Error> {
+        self.address(self.place_of(asked)?, "")
+    }
+
+    /// Gets it from the first place that has it, answering each one's challenge once. An address
+    /// that a place gave, such as that of a list's next page, is asked there.
     pub(crate) async fn get(&self, url: Url, wanted: &Wanted<'_>) -> Result<Response, Error> {
-        let first = self.kept();
-        let mut response = self.ask(&url, wanted, first).await?;
-        // Only the registry itself is answered: a host it redirects to gets no credentials.
-        if response.status == StatusCode::UNAUTHORIZED && response.url.origin() == url.origin() {
-            let answer = self.answer(&url, &response.headers, wanted.what).await?;
-            self.keep(answer.clone());
-            if answer.is_some() {
-                response = self.ask(&url, wanted, answer).await?;
+        let &Wanted { what, accept, cap } = wanted;
+        let request = |url| Request { accept, ..Request::get(url, what, cap) };
+        let Some(rest) = url.as_str().strip_prefix(self.url("")?.as_str()) else {
+            let place = self.place_of(&url)?;
+            return self.ask(place, request(url), Access::Read).await;
+        };
+        let mut places = self.places.iter().peekable();
+        while let Some(place) = places.next() {
+            let answer = self.ask(place, request(self.address(place, rest)?), Access::Read).await;
+            let passed_over = matches!(
+                answer,
+                Err(Error::NotFound { .. } | Error::Unreachable { .. } | Error::Unavailable { .. })
+            );
+            if !passed_over || places.peek().is_none() {
+                return answer;
             }
         }
-        self.judge(response, wanted.what)
+        Err(self.no_address())
     }
 
-    /// Writes to it, answering the registry's challenge once.
+    /// Writes to where the repository really is. An address that it gave for an upload is asked
+    /// as it is, if it is there.
     pub(crate) async fn write(
         &self,
         url: Url,
         what: &str,
         write: impl Fn() -> Write,
     ) -> Result<Response, Error> {
-        let request = |authorization| Request {
-            url: url.clone(),
-            what,
-            accept: None,
-            authorization,
-            cap: ANSWER_CAP,
+        let last = self.places.last().ok_or_else(|| self.no_address())?;
+        let url = match url.as_str().strip_prefix(self.url("")?.as_str()) {
+            Some(rest) => self.address(last, rest)?,
+            None if url.origin() == self.address(last, "")?.origin() => url,
+            None => {
+                return Err(Error::Refused {
+                    what: what.to_owned(),
+                    url: format!("{}://{}{}", url.scheme(), host(&url), url.path()),
+                    why: "an upload must go on at the same registry",
+                });
+            }
         };
-        let mut response = self.http.write(request(self.kept()), write()).await?;
-        if response.status == StatusCode::UNAUTHORIZED {
-            let answer = self.answer(&url, &response.headers, what).await?;
-            self.keep(answer.clone());
-            if answer.is_some() {
-                response = self.http.write(request(answer), write()).await?;
+        let request = Request { write: Some(write()), ..Request::get(url, what, ANSWER_CAP) };
+        self.ask(last, request, Access::Write).await
+    }
+
+    /// The same with the last place only.
+    pub(crate) fn without_mirrors(&self) -> Self {
+        let last = self.places.last().cloned();
+        let (http, name) = (self.http.clone(), self.name.clone());
+        Self { http, name, places: last.into_iter().collect() }
+    }
+
+    fn place_of(&self, url: &Url) -> Result<&Place, Error> {
+        for place in &self.places {
+            if url.as_str().starts_with(self.address(place, "")?.as_str()) {
+                return Ok(place);
             }
         }
-        self.judge(response, what)
+        Err(self.no_address())
     }
 
-    fn kept(&self) -> Option<HeaderValue> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn address(&self, place: &Place, rest: &str) -> Result<Url, Error> {
+        let host = place.name.address();
+        address(self.http.scheme(host), &place.name, rest)
     }
 
-    fn keep(&self, answer: Option<HeaderValue>) {
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    fn no_address(&self) -> Error {
+        Error::Name { text: self.name.to_string(), why: "it does not make an address" }
     }
 
     async fn ask(
         &self,
-        url: &Url,
-        wanted: &Wanted<'_>,
-        authorization: Option<HeaderValue>,
+        place: &Place,
+        mut request: Request<'_>,
+        access: Access,
     ) -> Result<Response, Error> {
-        let &Wanted { what, accept, cap } = wanted;
-        self.http.get(Request { url: url.clone(), what, accept, authorization, cap }).await
+        let slot = match access {
+            Access::Read => &place.read,
+            Access::Write => &place.write,
+        };
+        let (url, what) = (request.url.clone(), request.what);
+        request.authorization = slot.kept().await;
+        let mut response = self.http.send(request.clone()).await?;
+        // Only the registry itself is answered: a host it redirects to gets no credentials.
+        if response.status == StatusCode::UNAUTHORIZED && response.url.origin() == url.origin() {
+            let used = request.authorization.take();
+            let answer = self.answer(place, &url, &response.headers, access);
+            let answer = slot.renew(used.as_ref(), answer).await?;
+            if answer.is_some() {
+                request.authorization = answer;
+                response = self.http.send(request).await?;
+            }
+        }
+        judge(response, what, place.credentials.as_ref())
     }
 
     async fn answer(
         &self,
+        place: &Place,
         url: &Url,
         headers: &HeaderMap,
-        what: &str,
-    ) -> Result<Option<HeaderValue>, Error> {
+        access: Access,
+    ) -> Result<Option<Kept>, Error> {
+        let credentials = place.credentials.as_ref();
         match Challenge::of(headers) {
-            Some(Challenge::Basic) => Ok(self.credentials.as_ref().and_then(Basic::header)),
+            Some(Challenge::Basic) => Ok(credentials.and_then(basic).map(Kept::lasting)),
             Some(Challenge::Bearer { realm, service }) => {
+                let what = format!("a token for {}", place.name);
                 let realm = Url::parse(&realm).map_err(|_| Error::Malformed {
                     host: host(url),
-                    what: what.to_owned(),
+                    what: what.clone(),
                     why: "the place it names for tokens is not an address".to_owned(),
                 })?;
-                self.token(url, realm, service.as_deref()).await.map(Some)
+                let wish = Wish {
+                    registry: url,
+                    realm,
+                    service: service.as_deref(),
+                    scope: access.scope(place.name.path()),
+                    credentials,
+                    what: &what,
+                };
+                fetch(&self.http, wish).await.map(Some)
             }
             None => Ok(None),
         }
     }
-
-    async fn token(
-        &self,
-        registry: &Url,
-        mut realm: Url,
-        service: Option<&str>,
-    ) -> Result<HeaderValue, Error> {
-        let scope = format!("repository:{}:pull", self.name.path());
-        realm.query_pairs_mut().append_pair("scope", &scope);
-        if let Some(service) = service {
-            realm.query_pairs_mut().append_pair("service", service);
-        }
-        let what = format!("a token for {}", self.name);
-        let authorization = self.credentials.as_ref().and_then(Basic::header);
-        let request = Request {
-            url: realm,
-            what: &what,
-            accept: Some("application/json"),
-            authorization,
-            cap: TOKEN_CAP,
-        };
-        let response = self.http.get_named_by(registry, request).await?;
-        let response = self.judge(response, &what)?;
-        let token: Token = read_json(&response, &what)?;
-        let token =
-            token.token.or(token.access_token).and_then(|token| secret(&format!("Bearer {token}")));
-        token.ok_or_else(|| Error::Malformed {
-            host: host(&response.url),
-            what,
-            why: "it has no token".to_owned(),
-        })
-    }
-
-    fn judge(&self, response: Response, what: &str) -> Result<Response, Error> {
-        let (host, what) = (host(&response.url), what.to_owned());
-        match response.status.as_u16() {
-            200..=299 => Ok(response),
-            status @ (401 | 403) => Err(Error::Unauthorized {
-                host,
-                what,
-                who: self.credentials.as_ref().map_or_else(
-                    || "a request without credentials".to_owned(),
-                    |basic| format!("user {:?}", basic.user),
-                ),
-                status,
-            }),
-            404 => Err(Error::NotFound { host, what }),
-            status => {
-                Err(Error::Malformed { host, what, why: format!("it has the status {status}") })
-            }
-        }
-    }
 }
 
-#[derive(Deserialize)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
+fn address(scheme: &str, name: &RepositoryName, rest: &str) -> Result<Url, Error> {
+    Url::parse(&format!("{scheme}://{}/v2/{}/{rest}", name.address(), name.path()))
+        .map_err(|_| Error::Name { text: name.to_string(), why: "it does not make an address" })
+}
+
+/// What an answer means, if it is no success.
+pub(crate) fn judge(
+    response: Response,
+    what: &str,
+    credentials: Option<&Credentials>,
+) -> Result<Response, Error> {
+    let (host, what) = (host(&response.url), what.to_owned());
+    match response.status.as_u16() {
+        200..=299 => Ok(response),
+        status @ (401 | 403) => {
+            let who = credentials
+                .map_or_else(|| "a request without credentials".to_owned(), Credentials::who);
+            Err(Error::Unauthorized { host, what, who, status })
+        }
+        404 => Err(Error::NotFound { host, what }),
+        status => Err(Error::Malformed { host, what, why: format!("it has the status {status}") }),
+    }
 }
 
 /// The JSON of an answer.
@@ -220,10 +252,4 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(
         what: what.to_owned(),
         why: error.to_string(),
     })
-}
-
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

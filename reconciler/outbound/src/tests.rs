@@ -13,7 +13,15 @@ use crate::*;
 mod attached;
 mod push;
 
-const LOOPBACK: Options = Options { plain_http_on_loopback: true };
+const LOOPBACK: Options = Options {
+    plain_http_on_loopback: true,
+    allow: Vec::new(),
+    proxy: None,
+    no_proxy: Vec::new(),
+    authorities: Vec::new(),
+    aliases: Vec::new(),
+    mirrors: Vec::new(),
+};
 
 /// What the stand-in says to one path.
 #[derive(Clone)]
@@ -68,9 +76,12 @@ impl StandIn {
         self.asked.lock().unwrap().clone()
     }
 
-    fn repository(&self, credentials: Option<Basic>) -> Repository {
+    fn repository(&self, credentials: Option<Credentials>) -> Repository {
         let name = format!("{}/hospital/odoo", self.address).parse().unwrap();
-        Registry::new(LOOPBACK).unwrap().repository(name, credentials)
+        let keychain = credentials
+            .into_iter()
+            .fold(Keychain::default(), |keychain, one| keychain.with(&self.address, one));
+        Registry::new(LOOPBACK).unwrap().with_keychain(keychain).repository(name)
     }
 }
 
@@ -124,8 +135,8 @@ fn path(rest: &str) -> String {
     format!("/v2/hospital/odoo/{rest}")
 }
 
-fn basic() -> Basic {
-    Basic { user: "puller".to_owned(), password: "hunter2".to_owned() }
+fn basic() -> Credentials {
+    Credentials::Basic { user: "puller".to_owned(), password: "hunter2".to_owned() }
 }
 
 #[tokio::test]
@@ -284,15 +295,17 @@ async fn a_registry_that_is_away_is_unreachable_by_name() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let name = format!("{address}/hospital/odoo").parse().unwrap();
-    let repository = Registry::new(LOOPBACK).unwrap().repository(name, None);
+    let repository = Registry::new(LOOPBACK).unwrap().repository(name);
     let error = repository.tags().await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { host, .. } if *host == address), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
-    // Without being told, HTTPS is spoken to loopback too.
+    // Where loopback is only listed, HTTPS is spoken there.
     let registry = StandIn::start().await;
     let name = format!("{}/hospital/odoo", registry.address).parse().unwrap();
-    let repository = Registry::new(Options::default()).unwrap().repository(name, None);
-    assert!(matches!(repository.tags().await, Err(Error::Unreachable { .. })));
+    let allow = vec![registry.address.parse().unwrap()];
+    let listed = Registry::new(Options { allow, ..Options::default() }).unwrap();
+    let error = listed.repository(name).tags().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test]

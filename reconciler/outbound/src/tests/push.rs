@@ -48,7 +48,7 @@ impl Keeping {
 
     fn repository(&self) -> Repository {
         let name = format!("{}/hospital/odoo", self.address).parse().unwrap();
-        Registry::new(LOOPBACK).unwrap().repository(name, None)
+        Registry::new(LOOPBACK).unwrap().repository(name)
     }
 
     fn list(&self, image: Digest) -> Option<String> {
