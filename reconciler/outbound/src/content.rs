@@ -133,6 +133,12 @@ impl Manifest {
 }
 
 impl Descriptor {
+    /// Of something that is not listed anywhere.
+    pub(crate) fn of(digest: Digest, artifact_type: Option<String>) -> Self {
+        let (media_type, annotations) = (String::new(), BTreeMap::new());
+        Self { media_type, digest, size: 0, artifact_type, annotations, platform: None }
+    }
+
     /// Whether it is an image for some platform: build attestations in an index are for none.
     pub(crate) fn may_run(&self) -> bool {
         self.platform.as_ref().is_none_or(|platform| !platform.is("unknown", "unknown"))

@@ -126,6 +126,19 @@ pub enum Error {
         /// The digest of what came.
         found: Digest,
     },
+    /// Something on disk cannot be read.
+    #[error(
+        "reading {what} of {place}: {why}; give the folder of an OCI layout, or a .tar of one, that \
+         may be read"
+    )]
+    Disk {
+        /// What was being read.
+        what: String,
+        /// The folder or file.
+        place: String,
+        /// The cause, in the system's words.
+        why: String,
+    },
     /// An address that may not be asked.
     #[error("reading {what}: {url} is not asked, because {why}")]
     Refused {

@@ -6,7 +6,7 @@ use tidegate_ids::Digest;
 use crate::attachments::{self, Found};
 use crate::content::Platform;
 use crate::referrers::Listing;
-use crate::{Error, Manifest, Repository};
+use crate::{Error, Layout, Manifest, Repository};
 
 /// How deep indexes may lie in indexes.
 const DEPTH: usize = 3;
@@ -18,11 +18,19 @@ const PLATFORMS: usize = 256;
 pub enum Images {
     /// A repository of a registry.
     Registry(Repository),
+    /// A layout on disk.
+    Layout(Layout),
 }
 
 impl From<Repository> for Images {
     fn from(repository: Repository) -> Self {
         Self::Registry(repository)
+    }
+}
+
+impl From<Layout> for Images {
+    fn from(layout: Layout) -> Self {
+        Self::Layout(layout)
     }
 }
 
@@ -34,6 +42,7 @@ impl Images {
     pub async fn resolve(&self, tag: &str) -> Result<Digest, Error> {
         match self {
             Self::Registry(repository) => repository.resolve(tag).await,
+            Self::Layout(layout) => layout.resolve(tag),
         }
     }
 
@@ -44,6 +53,7 @@ impl Images {
     pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
         match self {
             Self::Registry(repository) => repository.manifest(digest).await,
+            Self::Layout(layout) => layout.manifest(digest).await,
         }
     }
 
@@ -54,6 +64,7 @@ impl Images {
     pub async fn blob(&self, digest: Digest, cap: usize) -> Result<Vec<u8>, Error> {
         match self {
             Self::Registry(repository) => repository.blob(digest, cap).await,
+            Self::Layout(layout) => layout.blob(digest, cap).await,
         }
     }
 
@@ -98,6 +109,7 @@ impl Images {
     pub(crate) async fn listing(&self, image: Digest) -> Result<Listing, Error> {
         match self {
             Self::Registry(repository) => repository.listing(image).await,
+            Self::Layout(layout) => layout.listing(image).await,
         }
     }
 
@@ -113,6 +125,7 @@ impl Images {
     fn place(&self) -> String {
         match self {
             Self::Registry(repository) => repository.name().registry().to_owned(),
+            Self::Layout(layout) => layout.place(),
         }
     }
 }

@@ -23,7 +23,7 @@ const LISTED: usize = 4096;
 const PAGES: usize = 100;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The tags of cosign's older layout that hold something signed.
-const OLDER: [&str; 2] = ["sig", "att"];
+pub(crate) const OLDER: [&str; 2] = ["sig", "att"];
 
 /// Where an image's signatures and statements may be.
 #[derive(Debug, Default)]
@@ -44,26 +44,42 @@ struct Page {
 
 impl Listing {
     /// Adds entries; how many were not known before. An index that is listed twice counts once.
-    fn add(&mut self, page: Page, place: &str) -> usize {
+    fn add_page(&mut self, page: Page, place: &str) -> usize {
         let before = self.referrers.len();
         for entry in page.manifests.unwrap_or_default() {
-            if self.referrers.len() >= LISTED {
-                self.note(format!("{place} has more than {LISTED} entries; the rest is not read"));
-                break;
-            }
             match serde_json::from_value::<Descriptor>(entry) {
-                Ok(one) => {
-                    let relevance = |it: &Descriptor| Relevance::of(it.artifact_type.as_deref());
-                    let known = self.referrers.entry(one.digest).or_insert_with(|| one.clone());
-                    // No entry talks another of the same digest out of being read.
-                    if relevance(&one) < relevance(known) {
-                        *known = one;
-                    }
-                }
+                Ok(one) => self.add(one, place),
                 Err(error) => self.note(format!("an entry of {place} is not read: {error}")),
             }
         }
         self.referrers.len() - before
+    }
+
+    /// Adds one entry. No entry talks another of the same digest out of being read.
+    pub(crate) fn add(&mut self, one: Descriptor, place: &str) {
+        let relevance = |it: &Descriptor| Relevance::of(it.artifact_type.as_deref());
+        let full = self.referrers.len() >= LISTED;
+        match self.referrers.get_mut(&one.digest) {
+            Some(known) if relevance(&one) < relevance(known) => *known = one,
+            Some(_) => {}
+            None if full => {
+                self.note(format!("{place} has more than {LISTED} entries; the rest is not read"));
+            }
+            None => {
+                self.referrers.insert(one.digest, one);
+            }
+        }
+    }
+
+    /// Adds the entries of an index that stands in for the API.
+    pub(crate) fn add_index(&mut self, bytes: &[u8], place: &str) {
+        match serde_json::from_slice::<Page>(bytes) {
+            Ok(Page { manifests: None }) => self.note(format!("{place} holds no index")),
+            Ok(page) => {
+                self.add_page(page, place);
+            }
+            Err(error) => self.note(format!("{place} is not read: {error}")),
+        }
     }
 
     /// Notes what is not read; the first of each kind is enough.
@@ -151,7 +167,7 @@ impl Repository {
             };
             let page = read_json::<Page>(&response, &what)?;
             let empty = page.manifests.as_ref().is_none_or(Vec::is_empty);
-            let added = listing.add(page, "the list of referrers");
+            let added = listing.add_page(page, "the list of referrers");
             let Some(next) = self.next_page(&response, &what)? else { return Ok(()) };
             if listing.referrers.len() >= LISTED {
                 return Ok(());
@@ -167,16 +183,8 @@ impl Repository {
     /// The tag that stands in for the API (distribution specification, "Referrers Tag Schema").
     async fn list_under_tag(&self, digest: Digest, listing: &mut Listing) -> Result<(), Error> {
         let tag = fallback_tag(digest);
-        let place = format!("the tag {tag}");
-        let read = self.tagged_bytes(&tag).await.and_then(|response| {
-            let page: Page = read_json(&response, &format!("{}:{tag}", self.name()))?;
-            Ok(page)
-        });
-        match read {
-            Ok(Page { manifests: None }) => listing.note(format!("{place} holds no index")),
-            Ok(page) => {
-                listing.add(page, &place);
-            }
+        match self.tagged_bytes(&tag).await {
+            Ok(response) => listing.add_index(&response.body, &format!("the tag {tag}")),
             Err(Error::NotFound { .. }) => {}
             Err(error) if error.is_of_content() => listing.note(error.to_string()),
             Err(error) => return Err(error),

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::*;
 
 mod attached;
+mod layout;
 mod push;
 
 const LOOPBACK: Options = Options {

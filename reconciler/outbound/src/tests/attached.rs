@@ -58,7 +58,7 @@ fn index(entries: &[(Digest, &str)]) -> Vec<u8> {
     json!({"manifests": manifests}).to_string().into_bytes()
 }
 
-fn bundles(found: &[Found]) -> Vec<String> {
+pub(super) fn bundles(found: &[Found]) -> Vec<String> {
     let mut bundles: Vec<_> = found
         .iter()
         .filter_map(|found| match found {
@@ -70,7 +70,7 @@ fn bundles(found: &[Found]) -> Vec<String> {
     bundles
 }
 
-fn unreadable(found: &[Found]) -> Vec<&str> {
+pub(super) fn unreadable(found: &[Found]) -> Vec<&str> {
     let mut reasons = Vec::new();
     for found in found {
         if let Found::Unreadable { why, .. } = found {
