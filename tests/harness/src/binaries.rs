@@ -32,6 +32,27 @@ pub struct Binaries {
     pub worker: PathBuf,
 }
 
+/// Paths of the programs of the private Sigstore.
+#[derive(Clone, Debug)]
+pub(crate) struct SigstoreBinaries {
+    pub(crate) fulcio: PathBuf,
+    pub(crate) certificate_log: PathBuf,
+    pub(crate) rekor: PathBuf,
+    pub(crate) timestamp_authority: PathBuf,
+}
+
+impl SigstoreBinaries {
+    /// Builds what the cache does not hold.
+    pub(crate) fn ensure() -> Result<Self, LabError> {
+        Ok(Self {
+            fulcio: ensure(&FULCIO)?,
+            certificate_log: ensure(&CERTIFICATE_LOG)?,
+            rekor: ensure(&REKOR)?,
+            timestamp_authority: ensure(&TIMESTAMP_AUTHORITY)?,
+        })
+    }
+}
+
 struct Program {
     name: &'static str,
     /// Folder of the Go module, from the repository root.
@@ -67,6 +88,30 @@ const COSIGN: Program = Program {
     name: "cosign",
     module: "tests/lab/cosign",
     package: "github.com/sigstore/cosign/v3/cmd/cosign",
+    link: "-s -w",
+};
+const FULCIO: Program = Program {
+    name: "fulcio",
+    module: "tests/lab/fulcio",
+    package: "github.com/sigstore/fulcio",
+    link: "-s -w",
+};
+const CERTIFICATE_LOG: Program = Program {
+    name: "tesseract",
+    module: "tests/lab/tesseract",
+    package: "github.com/transparency-dev/tesseract/cmd/tesseract/posix",
+    link: "-s -w",
+};
+const REKOR: Program = Program {
+    name: "rekor-tiles",
+    module: "tests/lab/rekor-tiles",
+    package: "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
+    link: "-s -w",
+};
+const TIMESTAMP_AUTHORITY: Program = Program {
+    name: "timestamp-authority",
+    module: "tests/lab/timestamp-authority",
+    package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
     link: "-s -w",
 };
 const KUBECTL: Program = Program {

@@ -29,6 +29,15 @@ pub struct CosignKey {
     pub public_pem: String,
 }
 
+impl CosignKey {
+    /// The pair that cosign wrote with this prefix.
+    pub(crate) fn read(prefix: &Path) -> Result<Self, LabError> {
+        let (private, public) = (prefix.with_extension("key"), prefix.with_extension("pub"));
+        let public_pem = fs::read_to_string(&public).map_err(file("reading", &public))?;
+        Ok(Self { private, public, public_pem })
+    }
+}
+
 /// One signature: the Sigstore bundle as it was attached to its image.
 #[derive(Clone, Debug)]
 pub struct Signature {
@@ -72,14 +81,12 @@ impl Lab {
     /// When cosign fails.
     pub fn cosign_key(&self, name: &str) -> Result<CosignKey, LabError> {
         let prefix = self.folder().join("keys").join(name);
-        let (private, public) = (prefix.with_extension("key"), prefix.with_extension("pub"));
-        if !public.exists() {
+        if !prefix.with_extension("pub").exists() {
             let mut command = self.cosign();
             command.args(["generate-key-pair", "--output-key-prefix"]).arg(&prefix);
             run(format!("making the signing key {name}"), &mut command)?;
         }
-        let public_pem = fs::read_to_string(&public).map_err(file("reading", &public))?;
-        Ok(CosignKey { private, public, public_pem })
+        CosignKey::read(&prefix)
     }
 
     /// Signs `{registry}/{repository}@{digest}` and attaches the signature to the image.
@@ -159,7 +166,7 @@ impl Lab {
         Command::new(&self.description.binaries.crane)
     }
 
-    fn cosign(&self) -> Command {
+    pub(crate) fn cosign(&self) -> Command {
         let mut command = Command::new(&self.description.binaries.cosign);
         command.env("COSIGN_PASSWORD", "").env("HOME", self.folder()).current_dir(self.folder());
         command

@@ -11,7 +11,7 @@ use crate::binaries::{Binaries, cache_root};
 use crate::error::{LabError, file};
 use crate::parts::{self, Addresses};
 use crate::supervisor::{self, Part, Supervisor};
-use crate::{kubernetes, ports};
+use crate::{Sigstore, kubernetes, ports};
 
 /// The environment variable that hands a running lab to tests: the path of its description.
 pub const LAB_VARIABLE: &str = "TIDEGATE_LAB";
@@ -38,6 +38,7 @@ pub struct Description {
 #[derive(Debug)]
 pub struct Lab {
     pub(crate) description: Description,
+    pub(crate) sigstore: OnceLock<Result<Sigstore, LabError>>,
     _supervisor: Option<Supervisor>,
 }
 
@@ -86,7 +87,7 @@ impl Lab {
         let content = fs::read(description).map_err(|error| unreadable(error.to_string()))?;
         let description: Description =
             serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self { description, _supervisor: None })
+        Ok(Self { description, sigstore: OnceLock::new(), _supervisor: None })
     }
 
     fn start(binaries: &Binaries) -> Result<Self, LabError> {
@@ -109,7 +110,7 @@ impl Lab {
             binaries: binaries.clone(),
             folder,
         };
-        let lab = Self { description, _supervisor: Some(supervisor) };
+        let lab = Self { description, sigstore: OnceLock::new(), _supervisor: Some(supervisor) };
         lab.bring_up(&addresses)?;
         let path = lab.description_file();
         let content = serde_json::to_vec_pretty(&lab.description)

@@ -4,7 +4,8 @@
 //! Tests of the product run on the real thing, because what breaks a reconciler is how an API
 //! server, a registry or Git really answer. [`Lab::attach_or_start`] is the usual entry: one lab
 //! for the whole test process, handed over by `cargo xtask test` or started here. A test that
-//! stops a shared part (the API server, the registry) takes [`Lab::start_fresh`].
+//! stops a shared part (the API server, the registry) takes [`Lab::start_fresh`]. A private Sigstore
+//! comes up beside it when [`Lab::sigstore`] is called.
 //!
 //! Everything here blocks and can be called from synchronous and asynchronous tests alike.
 
@@ -18,6 +19,7 @@ mod lab;
 mod parts;
 mod ports;
 pub mod reference;
+mod sigstore;
 pub mod story;
 mod supervisor;
 
@@ -27,6 +29,7 @@ pub use images::{CosignKey, Signature};
 pub use lab::{Description, LAB_VARIABLE, Lab};
 pub use parts::eventually;
 pub use reference::{Reference, Shortened, Signing};
+pub use sigstore::{Algorithm, By, FORGE, Identity, Proof, Sigstore, Workflow};
 
 #[cfg(test)]
 mod tests;

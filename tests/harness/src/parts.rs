@@ -186,7 +186,7 @@ pub(crate) fn kubeconfig(folder: &Path, name: &str) -> PathBuf {
     folder.join("people").join(format!("{}.kubeconfig", name.replace([':', '/'], "-")))
 }
 
-fn part<const C: usize, const F: usize>(
+pub(crate) fn part<const C: usize, const F: usize>(
     program: &Path,
     command: [&str; C],
     flags: [(&str, String); F],

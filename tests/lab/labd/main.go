@@ -1,6 +1,7 @@
 // Command labd is everything of the lab that is ours: the supervisor that owns the lab's processes
-// and folder, the Git server, the certificate authority and a port that can be closed. It uses
-// only the standard library, so that it builds in a second and its cached binary rarely changes.
+// and folder, the Git server, the certificate authorities, the OpenID provider and a port that can
+// be closed. It uses only the standard library, so that it builds in a second and its cached binary
+// rarely changes.
 package main
 
 import (
@@ -15,9 +16,14 @@ func main() {
 		"forward":   forward,
 		"authority": makeAuthority,
 		"person":    makePerson,
+		"sigstore":  makeSigstore,
+		"key":       makeKey,
+		"expired":   makeExpired,
+		"issuer":    serveIssuer,
+		"token":     makeToken,
 	}
 	if len(os.Args) < 2 || parts[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: labd supervise|git|forward|authority|person [flags]")
+		fmt.Fprintln(os.Stderr, "usage: labd supervise|git|forward|authority|person|sigstore|key|expired|issuer|token [flags]")
 		os.Exit(2)
 	}
 	if err := parts[os.Args[1]](os.Args[2:]); err != nil {

@@ -1,11 +1,13 @@
 //! `cargo xtask lab`: a lab to try things in.
 
-use tidegate_harness::{Binaries, LAB_VARIABLE, Lab, repository_root};
+use tidegate_harness::{
+    Binaries, Identity, LAB_VARIABLE, Lab, LabError, Proof, Workflow, repository_root,
+};
 
 use crate::error::XtaskError;
 
-/// Starts a lab and keeps it until ^C.
-pub(crate) fn lab() -> Result<(), XtaskError> {
+/// Starts a lab, with a private Sigstore if asked for, and keeps it until ^C.
+pub(crate) fn lab(sigstore: bool) -> Result<(), XtaskError> {
     let lab = Lab::start_fresh()?;
     println!("KUBECONFIG={}", lab.kubeconfig().display());
     println!("API server     {}", lab.api_server());
@@ -16,11 +18,42 @@ pub(crate) fn lab() -> Result<(), XtaskError> {
     println!("tests use it   {LAB_VARIABLE}={}", lab.description_file().display());
     println!("\nIn another terminal, to use it as docs/getting-started.md does:");
     println!("  {}", environment(&lab)?);
+    if sigstore {
+        println!("{}", keyless(&lab)?);
+    }
     println!("\n^C ends the lab and removes {}", lab.folder().display());
     wait_for_interrupt().map_err(|error| XtaskError::Step {
         command: "waiting for ^C".into(),
         reason: error.to_string(),
     })
+}
+
+/// How to sign and verify with the private Sigstore.
+fn keyless(lab: &Lab) -> Result<String, LabError> {
+    let sigstore = lab.sigstore()?;
+    let person = Identity::person("release@hospital.example");
+    let workflow = Identity::Workflow(Workflow::release("hospital/odoo"));
+    let (root, config) =
+        (sigstore.trusted_root_file(), sigstore.signing_config(Proof::LogAndTimestamp));
+    Ok(format!(
+        "\nThe private Sigstore, in the same terminal (IMAGE is registry/repository@digest):\n  \
+         export ROOT={} SIGNING={}\n  \
+         TOKEN=$({})\n  \
+         cosign sign --yes --allow-http-registry --signing-config $SIGNING --trusted-root $ROOT \
+         --identity-token $TOKEN $IMAGE\n  \
+         cosign verify --allow-http-registry --trusted-root $ROOT --certificate-identity {} \
+         --certificate-oidc-issuer {} $IMAGE\n\
+         and as a CI service does (subject {}, issuer {}):\n  \
+         TOKEN=$({})",
+        root.display(),
+        config.display(),
+        sigstore.token_command(&person),
+        person.subject(),
+        sigstore.issuer(&person),
+        workflow.subject(),
+        sigstore.issuer(&workflow),
+        sigstore.token_command(&workflow),
+    ))
 }
 
 /// The line that makes a shell speak to this lab.

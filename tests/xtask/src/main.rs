@@ -27,7 +27,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Start a lab (Kubernetes, registry, Git server) and keep it until ^C.
-    Lab,
+    Lab {
+        /// With a private Sigstore: certificates, logs, timestamps and identities.
+        #[arg(long)]
+        sigstore: bool,
+    },
     /// Tidegate on a lab, to try by hand; with --script, the whole story unattended.
     Demo(demo::Arguments),
     /// Measure, in ratios within one run.
@@ -58,7 +62,7 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let result = match Arguments::parse().command {
-        Command::Lab => packages::ensure().and_then(|()| lab::lab()),
+        Command::Lab { sigstore } => packages::ensure().and_then(|()| lab::lab(sigstore)),
         Command::Demo(arguments) => packages::ensure().and_then(|()| demo::demo(&arguments)),
         Command::Bench { what } => packages::ensure().and_then(|()| bench::bench(what)),
         Command::Conformance { suite, folder } => conformance::conformance(suite, &folder),
