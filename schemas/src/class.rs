@@ -98,7 +98,7 @@ pub struct ApprovalRule {
     #[schemars(length(min = 1, max = 32))]
     pub from: Vec<Subject>,
     /// How many different people.
-    #[serde(default = "one")]
+    #[serde(default = "crate::default::one")]
     #[schemars(range(min = 1, max = 16))]
     pub count: u32,
     /// Whose approvals do not count, whatever groups they are in.
@@ -111,10 +111,6 @@ pub struct ApprovalRule {
 
 fn approval() -> String {
     "approval".to_owned()
-}
-
-const fn one() -> u32 {
-    1
 }
 
 fn seven_days() -> Period {

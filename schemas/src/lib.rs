@@ -13,6 +13,7 @@ mod approval;
 mod class;
 mod condition;
 mod crds;
+mod default;
 mod defaults;
 mod environment;
 mod pipeline;

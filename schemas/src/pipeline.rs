@@ -95,14 +95,10 @@ pub struct PipelineSource {
     #[schemars(length(min = 1, max = 317))]
     pub repository: String,
     /// The branch people write to.
-    #[serde(default = "main")]
+    #[serde(default = "crate::default::main")]
     #[schemars(length(min = 1, max = 244))]
     #[x_kube(validation = ("!self.startsWith('deploy/')", "branch must not be one of Tidegate's own deploy branches"))]
     pub branch: String,
-}
-
-fn main() -> String {
-    "main".to_owned()
 }
 
 /// A separate path for one kind of change.

@@ -39,7 +39,7 @@ pub struct RepositorySpec {
     #[schemars(length(min = 8, max = 2048))]
     pub url: String,
     /// How often to look when no webhook told of a push: a safety net.
-    #[serde(default = "five_minutes")]
+    #[serde(default = "crate::default::five_minutes")]
     pub interval: Period,
     /// How to sign in: a Secret of this namespace with `username` and `password`, or `token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,10 +53,6 @@ pub struct RepositorySpec {
     /// Other namespaces whose pipelines and syncs may use this repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-}
-
-fn five_minutes() -> Period {
-    Period::seconds(300)
 }
 
 /// A Secret by name.

@@ -67,15 +67,11 @@ pub struct SyncSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<HeadVerification>,
     /// How long objects may take to be applied and to become healthy.
-    #[serde(default = "five_minutes")]
+    #[serde(default = "crate::default::five_minutes")]
     pub deadline: Period,
     /// Do nothing until this is false again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-}
-
-fn five_minutes() -> Period {
-    Period::seconds(300)
 }
 
 /// A path of a branch of a repository.
@@ -87,17 +83,13 @@ pub struct SyncSource {
     #[schemars(length(min = 1, max = 317))]
     pub repository: String,
     /// The branch.
-    #[serde(default = "main")]
+    #[serde(default = "crate::default::main")]
     #[schemars(length(min = 1, max = 244))]
     pub branch: String,
     /// The folder, from the repository's root; empty for all of it.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub path: String,
-}
-
-fn main() -> String {
-    "main".to_owned()
 }
 
 /// How files become objects.

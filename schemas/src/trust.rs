@@ -68,7 +68,7 @@ pub struct Requirement {
     #[schemars(length(min = 1, max = 16))]
     pub any_of: Vec<Authority>,
     /// How many different ones of them.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[serde(default = "crate::default::one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 16))]
     pub count: u32,
     /// In how many different transparency logs each signature must be; by default in one, where a
@@ -273,7 +273,7 @@ pub struct SbomRequirement {
     #[schemars(length(max = 2))]
     pub formats: Vec<SbomFormat>,
     /// How many packages it must name at least.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[serde(default = "crate::default::one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1))]
     pub min_packages: u32,
     /// How many percent of its packages must have a version and a package URL.
@@ -439,10 +439,6 @@ pub struct RevokedIdentity {
     pub issuer: String,
     /// Its subject.
     pub subject: TextMatch,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

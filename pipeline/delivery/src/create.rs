@@ -7,13 +7,14 @@ use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate_ids::{Digest, EnvironmentName, LaneName};
 use tidegate_promotion::wanted;
+use tidegate_schemas::admission::PIPELINE_LABEL;
 use tidegate_schemas::{Kind, Promotion, PromotionSpec, Release};
 
 use crate::engine::Engine;
 use crate::journal::Recent;
 use crate::lane::LaneState;
 use crate::promote::Pass;
-use crate::world::{PIPELINE_LABEL, PipelineKey};
+use crate::world::PipelineKey;
 use crate::{Error, names};
 
 /// The label that names the promotion a rollback answers.

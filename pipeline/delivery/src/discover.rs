@@ -128,7 +128,7 @@ pub async fn pass(
             return engine.write_pipeline(&pipeline, status).await.map(|()| true);
         }
     };
-    let read = match source::read(engine, &pipeline, &status, now).await {
+    let read = match source::read(engine, &pipeline, &status).await {
         Ok(read) => read,
         Err(why) => {
             set(&mut status, "Source", false, "NotReadable", why.clone());

@@ -27,4 +27,3 @@ mod world;
 
 pub use engine::{Options, run};
 pub use error::Error;
-pub use world::PIPELINE_LABEL;

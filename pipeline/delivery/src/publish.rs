@@ -12,6 +12,7 @@ use tidegate_ids::{EnvironmentName, LaneName};
 use tidegate_manifest::Set;
 use tidegate_release::deploy::release_files;
 use tidegate_release::{ReleaseContent, ReleaseId};
+use tidegate_schemas::admission::PIPELINE_LABEL;
 use tidegate_schemas::{
     LaneSpec, Pipeline, Release, ReleaseImage, ReleaseSpec, RenderedSet, SourceCommit,
 };
@@ -19,7 +20,7 @@ use tidegate_source::{Mirror, NewCommit, Push, Tree};
 
 use crate::Error;
 use crate::engine::{Engine, author};
-use crate::world::{PIPELINE_LABEL, PipelineKey};
+use crate::world::PipelineKey;
 
 /// What a release is made of.
 pub struct Draft<'a> {

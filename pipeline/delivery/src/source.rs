@@ -32,7 +32,6 @@ pub async fn read(
     engine: &Engine,
     pipeline: &Pipeline,
     status: &PipelineStatus,
-    _now: jiff::Timestamp,
 ) -> Result<Read, String> {
     let namespace = pipeline.namespace().unwrap_or_default();
     let source = &pipeline.spec.source;

@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use tidegate_ids::AccountName;
 use tidegate_release::deploy::{DeployTarget, MANIFESTS, NOT_AFTER, SEQUENCE};
+use tidegate_schemas::admission::PIPELINE_LABEL;
 use tidegate_schemas::{
     Effective, EffectiveEnvironment, EffectiveLane, FIELD_MANAGER, HeadVerification, Pipeline,
     Prune, Render, Sync, SyncSource, SyncSpec, Target,
@@ -14,7 +15,7 @@ use tidegate_schemas::{
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::world::{PIPELINE_LABEL, PipelineKey};
+use crate::world::PipelineKey;
 
 /// Makes every Sync say what it should. One that cannot be written holds up no other; gives one
 /// sentence for each.

@@ -11,15 +11,13 @@ use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tidegate_schemas::admission::PIPELINE_LABEL;
 use tidegate_schemas::{
     Approval, Effective, Environment, EnvironmentClass, Pipeline, Promotion, Release, Roster, Sync,
     TrustPolicy,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
-
-/// The label on everything made for a pipeline: its name.
-pub const PIPELINE_LABEL: &str = "tidegate.dev/pipeline";
 
 /// A pipeline: namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
