@@ -124,7 +124,7 @@ impl Sigstore {
         let mut keys = Command::new(&sigstore.labd);
         keys.args(["sigstore", "--folder"]).arg(folder);
         run("making the keys of the Sigstore".to_owned(), &mut keys)?;
-        let config = folder.join("fulcio.yaml");
+        let config = folder.join("fulcio.json");
         fs::write(&config, parts::fulcio_config(&sigstore.addresses))
             .map_err(file("writing", &config))?;
         for (name, part, address) in
@@ -332,7 +332,7 @@ impl Sigstore {
         command.args(arguments).args(["--yes", "--allow-http-registry", "--signing-config"]);
         command.arg(self.signing_config(proof));
         command.arg("--trusted-root").arg(self.trusted_root_file());
-        self.signer(&mut command, by)?;
+        self.signer(&mut command, by, scratch.path())?;
         command.arg("--bundle").arg(&bundle).arg(image);
         run(format!("signing {image}"), &mut command)?;
         fs::read(&bundle).map_err(file("reading", &bundle))
@@ -353,14 +353,20 @@ impl Sigstore {
         if proof.timestamp() {
             command.arg("--timestamp-server-url").arg(self.timestamp_url());
         }
-        self.signer(&mut command, by)?;
+        let scratch = self.scratch()?;
+        self.signer(&mut command, by, scratch.path())?;
         run(format!("signing {image}"), command.arg(image)).map(|_| ())
     }
 
-    fn signer(&self, command: &mut Command, by: By<'_>) -> Result<(), LabError> {
+    /// Says who signs. cosign takes a long token by a file's name only.
+    fn signer(&self, command: &mut Command, by: By<'_>, scratch: &Path) -> Result<(), LabError> {
         match by {
             By::Key(key) => command.arg("--key").arg(&key.private),
-            By::Keyless(identity) => command.arg("--identity-token").arg(self.token(identity)?),
+            By::Keyless(identity) => {
+                let path = scratch.join("token");
+                fs::write(&path, self.token(identity)?).map_err(file("writing", &path))?;
+                command.arg("--identity-token").arg(path)
+            }
         };
         Ok(())
     }

@@ -38,13 +38,13 @@ fn keyless(lab: &Lab) -> Result<String, LabError> {
     Ok(format!(
         "\nThe private Sigstore, in the same terminal (IMAGE is registry/repository@digest):\n  \
          export ROOT={} SIGNING={}\n  \
-         TOKEN=$({})\n  \
+         {} > $LAB/token\n  \
          cosign sign --yes --allow-http-registry --signing-config $SIGNING --trusted-root $ROOT \
-         --identity-token $TOKEN $IMAGE\n  \
+         --identity-token $LAB/token $IMAGE\n  \
          cosign verify --allow-http-registry --trusted-root $ROOT --certificate-identity {} \
          --certificate-oidc-issuer {} $IMAGE\n\
          and as a CI service does (subject {}, issuer {}):\n  \
-         TOKEN=$({})",
+         {} > $LAB/token",
         root.display(),
         config.display(),
         sigstore.token_command(&person),

@@ -79,7 +79,7 @@ pub(super) fn all(
             ("metrics-port", fulcio_metrics),
             // An abstract socket is the machine's, not the folder's: several labs run at once.
             ("legacy-unix-domain-socket", format!("@tidegate-lab-fulcio-{fulcio_grpc}")),
-            ("config-path", path("fulcio.yaml")),
+            ("config-path", path("fulcio.json")),
             ("ca", "fileca".into()),
             ("fileca-cert", path("fulcio.chain")),
             ("fileca-key", path("fulcio.key")),
@@ -127,46 +127,46 @@ pub(super) fn all(
 }
 
 /// Fulcio's configuration: which issuers it believes, and which claims become which extensions
-/// (the mapping is that of the public Fulcio for GitHub). JSON is YAML.
+/// (the mapping is that of the public Fulcio for GitHub).
 pub(super) fn fulcio_config(addresses: &Addresses) -> String {
     let issuer = |name: &str| format!("http://{}/{name}", addresses.issuer);
     let people =
-        |name: &str| json!({"issuer-url": issuer(name), "client-id": "sigstore", "type": "email"});
+        |name: &str| json!({"IssuerURL": issuer(name), "ClientID": "sigstore", "Type": "email"});
     let templates = json!({
-        "github-workflow-trigger": "event_name",
-        "github-workflow-sha": "sha",
-        "github-workflow-name": "workflow",
-        "github-workflow-repository": "repository",
-        "github-workflow-ref": "ref",
-        "build-signer-uri": "{{ .url }}/{{ .job_workflow_ref }}",
-        "build-signer-digest": "job_workflow_sha",
-        "runner-environment": "runner_environment",
-        "source-repository-uri": "{{ .url }}/{{ .repository }}",
-        "source-repository-digest": "sha",
-        "source-repository-ref": "ref",
-        "source-repository-identifier": "repository_id",
-        "source-repository-owner-uri": "{{ .url }}/{{ .repository_owner }}",
-        "source-repository-owner-identifier": "repository_owner_id",
-        "build-config-uri": "{{ .url }}/{{ .workflow_ref }}",
-        "build-config-digest": "workflow_sha",
-        "build-trigger": "event_name",
-        "run-invocation-uri": "{{ .url }}/{{ .repository }}/runs/{{ .run_id }}/attempts/{{ .run_attempt }}",
-        "source-repository-visibility-at-signing": "repository_visibility",
+        "GithubWorkflowTrigger": "event_name",
+        "GithubWorkflowSHA": "sha",
+        "GithubWorkflowName": "workflow",
+        "GithubWorkflowRepository": "repository",
+        "GithubWorkflowRef": "ref",
+        "BuildSignerURI": "{{ .url }}/{{ .job_workflow_ref }}",
+        "BuildSignerDigest": "job_workflow_sha",
+        "RunnerEnvironment": "runner_environment",
+        "SourceRepositoryURI": "{{ .url }}/{{ .repository }}",
+        "SourceRepositoryDigest": "sha",
+        "SourceRepositoryRef": "ref",
+        "SourceRepositoryIdentifier": "repository_id",
+        "SourceRepositoryOwnerURI": "{{ .url }}/{{ .repository_owner }}",
+        "SourceRepositoryOwnerIdentifier": "repository_owner_id",
+        "BuildConfigURI": "{{ .url }}/{{ .workflow_ref }}",
+        "BuildConfigDigest": "workflow_sha",
+        "BuildTrigger": "event_name",
+        "RunInvocationURI": "{{ .url }}/{{ .repository }}/runs/{{ .run_id }}/attempts/{{ .run_attempt }}",
+        "SourceRepositoryVisibilityAtSigning": "repository_visibility",
     });
     json!({
-        "oidc-issuers": {
+        "OIDCIssuers": {
             issuer("people"): people("people"),
             issuer("partners"): people("partners"),
             issuer("ci"): {
-                "issuer-url": issuer("ci"), "client-id": "sigstore",
-                "type": "ci-provider", "ci-provider": "forge",
+                "IssuerURL": issuer("ci"), "ClientID": "sigstore",
+                "Type": "ci-provider", "CIProvider": "forge",
             },
         },
-        "ci-issuer-metadata": {
+        "CIIssuerMetadata": {
             "forge": {
-                "default-template-values": {"url": FORGE},
-                "extension-templates": templates,
-                "subject-alternative-name-template": "{{ .url }}/{{ .job_workflow_ref }}",
+                "DefaultTemplateValues": {"url": FORGE},
+                "ExtensionTemplates": templates,
+                "SubjectAlternativeNameTemplate": "{{ .url }}/{{ .job_workflow_ref }}",
             },
         },
     })
