@@ -302,6 +302,3 @@ impl fmt::Display for Mismatch {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,8 @@ mod authority;
 mod bundle;
 mod error;
 mod identity;
+#[cfg(test)]
+mod instance;
 mod judge;
 mod legacy;
 mod proof;

@@ -324,3 +324,6 @@ fn stamps(signed: &Signed) -> impl Iterator<Item = (&TimestampToken, &SignatureB
     let inside = inside.filter_map(|stamp| signed.signature().map(|signature| (stamp, signature)));
     inside.chain(signed.stamps.iter().map(|(stamp, bytes)| (stamp, bytes)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,0 @@
-//! The known break: a matcher that matches more than it says.
