@@ -25,6 +25,7 @@ mod prove;
 mod reason;
 mod roots;
 mod shortcoming;
+mod summary;
 mod trust;
 mod verdict;
 
@@ -37,5 +38,6 @@ pub use prove::{Artifact, verify_bundle};
 pub use reason::Reason;
 pub use roots::Roots;
 pub use shortcoming::Shortcoming;
+pub use summary::{BUNDLE, SUMMARY, Statement, Summary, Verifier};
 pub use trust::{ImagePattern, Requirement, TrustRule, policy_digest};
 pub use verdict::{ImageRef, Person, Signer, SignerIdentity, Verdict, VerifiedImage};

@@ -161,6 +161,14 @@ pub enum Error {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// A key did not sign.
+    #[error("signing with the key {fingerprint}: {why}")]
+    Signing {
+        /// The key's fingerprint.
+        fingerprint: String,
+        /// What is wrong, and the way out.
+        why: String,
+    },
     /// The mirror on disk failed.
     #[error(
         "the mirror of {url} failed to {doing}: {why}; it is cloned anew at the next fetch, check the disk's space and rights if this stays"

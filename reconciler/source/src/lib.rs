@@ -12,6 +12,7 @@
 mod address;
 mod commit;
 mod credentials;
+mod der;
 mod error;
 mod fetch;
 mod key;
@@ -31,7 +32,7 @@ pub use commit::{Commit, Person, with_trailers};
 pub use credentials::Credentials;
 pub use error::Error;
 pub use fetch::Heads;
-pub use key::{PublicKey, SigningKey};
+pub use key::{PublicKey, Signer, SigningKey};
 pub use libgit2::initialise;
 pub use limits::Limits;
 pub use mirror::Mirror;

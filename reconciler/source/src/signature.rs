@@ -3,7 +3,7 @@
 //! The signer must be one of the keys that the caller allows: the key that a
 //! signature brings along proves nothing. SHA-1 (`ssh-rsa`) is not accepted.
 
-use crate::{PublicKey, SigningKey};
+use crate::{Error, PublicKey, SigningKey};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
@@ -47,13 +47,31 @@ pub enum SignatureError {
 }
 
 /// The SSHSIG of these bytes, armoured, as Git stores it in a commit.
-pub(crate) fn sign(key: &SigningKey, payload: &[u8]) -> Result<String, ssh_key::Error> {
-    let data = SshSig::signed_data(NAMESPACE, HashAlg::Sha512, payload)?;
-    let signature = Signature::new(Algorithm::Ed25519, key.sign(&data))?;
+pub(crate) fn sign(key: &SigningKey, payload: &[u8]) -> Result<String, Error> {
+    let wrong = |error: ssh_key::Error| key.signing(error.to_string());
+    let data = SshSig::signed_data(NAMESPACE, HashAlg::Sha512, payload).map_err(wrong)?;
     let public = key.public().data().clone();
-    let armoured =
-        SshSig::new(public, NAMESPACE, HashAlg::Sha512, signature)?.to_pem(LineEnding::LF)?;
+    let plain = key.sign_plain(&data)?;
+    let bytes = match &public {
+        KeyData::Ecdsa(_) => {
+            let (r, s) = key.two_numbers(&plain)?;
+            [mpint(r), mpint(s)].concat()
+        }
+        _ => plain,
+    };
+    let signature = Signature::new(public.algorithm(), bytes).map_err(wrong)?;
+    let sshsig = SshSig::new(public, NAMESPACE, HashAlg::Sha512, signature).map_err(wrong)?;
+    let armoured = sshsig.to_pem(LineEnding::LF).map_err(wrong)?;
     Ok(armoured.trim_end().to_owned())
+}
+
+/// A positive number as SSH writes it, with its length before it (RFC 4251, section 5).
+fn mpint(bytes: &[u8]) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = bytes.get(zeros..).unwrap_or_default();
+    let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+    let length = u32::try_from(sign.len() + digits.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), sign, digits].concat()
 }
 
 /// The allowed key that signed these bytes.

@@ -2,12 +2,15 @@
 //!
 //! The same input makes the same commit: the time is the caller's, Ed25519 has no
 //! randomness, and nothing is taken from the machine. So a retry after a crash
-//! finds its own commit instead of making a second one.
+//! finds its own commit instead of making a second one. A token's ECDSA key has
+//! randomness: there the push, a compare-and-swap, keeps a retry from adding a
+//! second commit, and the caller finds its own by what the message states.
 
 use crate::path::names;
 use crate::site::{Site, commit_id, oid};
 use crate::{Error, Person, SigningKey, Snapshot, signature};
-use git2::{Oid, Repository, Signature, Time};
+use git2::build::TreeUpdateBuilder;
+use git2::{FileMode, Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +31,8 @@ pub enum Tree {
         /// The folder in it.
         folder: String,
     },
+    /// What the parent holds, with these files beside or in place of it; without a parent, these.
+    Added(BTreeMap<String, Vec<u8>>),
 }
 
 /// A commit to be made and signed.
@@ -49,9 +54,10 @@ pub struct NewCommit {
 
 pub(crate) fn commit(site: &Arc<Site>, new: &NewCommit) -> Result<CommitId, Error> {
     let mirror = site.open()?;
-    let tree = match &new.tree {
-        Tree::Files(files) => write_files(site, &mirror, files)?,
-        Tree::Of { commit, folder } => {
+    let tree = match (&new.tree, &new.parent) {
+        (Tree::Added(files), Some(parent)) => add_files(site, &mirror, files, parent)?,
+        (Tree::Files(files) | Tree::Added(files), _) => write_files(site, &mirror, files)?,
+        (Tree::Of { commit, folder }, _) => {
             Snapshot::open(Arc::clone(site), commit)?.folder(&mirror, folder)?
         }
     };
@@ -87,8 +93,7 @@ pub(crate) fn write_signed(
         .commit_create_buffer(&person, &person, &new.message, &tree, &parents)
         .map_err(failed)?;
     let payload = payload.as_str().map_err(failed)?;
-    let signature = signature::sign(&new.key, payload.as_bytes())
-        .map_err(|error| Error::Key { why: error.to_string() })?;
+    let signature = signature::sign(&new.key, payload.as_bytes())?;
     let id = mirror.commit_signed(payload, &signature, None).map_err(failed)?;
     commit_id(id).ok_or_else(|| refused("it has an id that is no SHA-1".to_owned()))
 }
@@ -109,6 +114,31 @@ fn write_files(
         place(&mut root, path, content)?;
     }
     write_folder(mirror, &root).map_err(|error| site.broken("write files", &error))
+}
+
+fn add_files(
+    site: &Site,
+    mirror: &Repository,
+    files: &BTreeMap<String, Vec<u8>>,
+    parent: &CommitId,
+) -> Result<Oid, Error> {
+    let mut root = BTreeMap::new();
+    for (path, content) in files {
+        place(&mut root, path, content)?;
+    }
+    let base = mirror
+        .find_commit(oid(parent)?)
+        .and_then(|commit| commit.tree())
+        .map_err(|error| site.missing(parent, &error))?;
+    let mut changes = TreeUpdateBuilder::new();
+    let written = files.iter().try_for_each(|(path, content)| {
+        let blob = mirror.blob(content)?;
+        changes.upsert(path.as_str(), blob, FileMode::Blob);
+        Ok(())
+    });
+    written
+        .and_then(|()| changes.create_updated(mirror, &base))
+        .map_err(|error| site.broken("write files", &error))
 }
 
 fn place<'a>(
