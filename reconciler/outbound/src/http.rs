@@ -83,6 +83,8 @@ pub(crate) struct Http {
     no_proxy: Arc<Vec<Direct>>,
     guard: Arc<Guard>,
     turns: Arc<Turns>,
+    /// For one try.
+    pub(crate) deadline: Duration,
 }
 
 impl Http {
@@ -137,6 +139,7 @@ impl Http {
             no_proxy: Arc::new(options.no_proxy.clone()),
             guard: Arc::clone(&guard),
             turns: Arc::default(),
+            deadline: DEADLINE,
         })
     }
 
@@ -160,13 +163,13 @@ impl Http {
         named_by: &Url,
         request: Request<'_>,
     ) -> Result<Response, Error> {
-        let error = match self.attempt(named_by, request.clone(), DEADLINE).await {
+        let error = match self.attempt(named_by, request.clone(), self.deadline).await {
             Err(error) => error,
             answered => return answered,
         };
-        let Some(pause) = pause(request.reads(), &error) else { return Err(error) };
+        let Some(pause) = pause(request.reads(), &error, self.deadline) else { return Err(error) };
         tokio::time::sleep(pause).await;
-        self.attempt(named_by, request, DEADLINE.saturating_sub(pause)).await
+        self.attempt(named_by, request, self.deadline.saturating_sub(pause)).await
     }
 
     /// One try, over all its redirects.
@@ -303,11 +306,11 @@ fn authorities(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, Error> {
 }
 
 /// How long to wait before the one retry; nothing when there is none.
-fn pause(reads: bool, error: &Error) -> Option<Duration> {
+fn pause(reads: bool, error: &Error, deadline: Duration) -> Option<Duration> {
     match error {
         // It is not tried before the host wants it.
         Error::Unavailable { retry_after: Some(after), .. } => {
-            (*after < DEADLINE).then(|| RETRY_PAUSE.max(*after))
+            (*after < deadline).then(|| RETRY_PAUSE.max(*after))
         }
         Error::Unavailable { status: 429 | 503, .. } => Some(RETRY_PAUSE),
         // What was written may have arrived although no answer did.

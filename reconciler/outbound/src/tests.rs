@@ -11,8 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::*;
 
 mod attached;
+mod dialects;
+mod faults;
 mod layout;
+mod places;
 mod push;
+mod web;
 
 const LOOPBACK: Options = Options {
     plain_http_on_loopback: true,
@@ -95,7 +99,7 @@ async fn serve(
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
         // Not HTTP (a TLS greeting): hang up, as a plain server does.
-        (head[0] == b'G').then_some(())?;
+        head[0].is_ascii_uppercase().then_some(())?;
     }
     let head = String::from_utf8(head).ok()?;
     let path = head.split(' ').nth(1)?.to_owned();
