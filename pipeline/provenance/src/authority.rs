@@ -143,6 +143,11 @@ impl Key {
         self.schemes.iter().any(|key| key.verify(bytes, signature).is_ok())
     }
 
+    /// Whether it signs as Ed25519.
+    pub(crate) fn is_ed25519(&self) -> bool {
+        self.schemes.iter().any(|key| key.scheme() == SigningScheme::Ed25519)
+    }
+
     /// The same for bytes of which only the digest is there; never for Ed25519, which signs bytes.
     pub(crate) fn signed_digest(&self, digest: &ArtifactDigest, by: &SignatureBytes) -> bool {
         let fits =

@@ -157,7 +157,12 @@ fn by_key(
 ) -> Result<Witnessed, Shortcoming> {
     let (attached, name) = (signed.attached, || authority.name().to_owned());
     let claimed = signed.claimed_key();
-    let other = || Shortcoming::OtherKey { attached, claimed, authority: name() };
+    let other = || {
+        if key.is_ed25519() && claimed == Some(authority.fingerprint()) {
+            return Shortcoming::NotPureEd25519 { attached, authority: name() };
+        }
+        Shortcoming::OtherKey { attached, claimed, authority: name() }
+    };
     if signed.by_certificate() {
         return Err(Shortcoming::ByCertificate { attached, authority: name() });
     }

@@ -72,6 +72,13 @@ pub enum Shortcoming {
         /// Who is asked for.
         authority: String,
     },
+    /// The bundle names this Ed25519 key, which did not make the signature as Ed25519.
+    NotPureEd25519 {
+        /// What it is attached by.
+        attached: Digest,
+        /// Whose key.
+        authority: String,
+    },
     /// Signed by another identity.
     OtherIdentity {
         /// What it is attached by.
@@ -143,6 +150,7 @@ impl Shortcoming {
             | Self::ByCertificate { attached, .. }
             | Self::ByKey { attached, .. }
             | Self::OtherKey { attached, .. }
+            | Self::NotPureEd25519 { attached, .. }
             | Self::OtherIdentity { attached, .. }
             | Self::NoLogEntry { attached, .. }
             | Self::NoRoots { attached, .. }
@@ -202,6 +210,12 @@ impl fmt::Display for Shortcoming {
                 }
                 write!(f, "; sign with that key")
             }
+            Self::NotPureEd25519 { authority, .. } => write!(
+                f,
+                "bundle {attached} says it is signed by {authority}, whose Ed25519 signature this \
+                 is not; of imported Ed25519 keys cosign makes Ed25519ph signatures, which are not \
+                 accepted: sign with an ECDSA key, as `cosign generate-key-pair` makes it"
+            ),
             Self::OtherIdentity { subject, authority, why, .. } => write!(
                 f,
                 "bundle {attached} is signed by {}, who is not {authority}: {why}; sign as whom \
@@ -211,7 +225,7 @@ impl fmt::Display for Shortcoming {
             Self::NoLogEntry { authority, .. } => write!(
                 f,
                 "bundle {attached} is signed by {authority}, but brings no transparency log entry; \
-                 sign with a log, or say log: none for that key"
+                 sign again with a log, or say log: none in the policy"
             ),
             Self::NoRoots { authority, .. } => write!(
                 f,
@@ -222,7 +236,7 @@ impl fmt::Display for Shortcoming {
                 write!(f, "bundle {attached} does not prove that {authority} signed: ")?;
                 for (index, (root, why)) in under.iter().enumerate() {
                     let and = if index == 0 { "" } else { ", and " };
-                    write!(f, "{and}under {root} {}", printable(why))?;
+                    write!(f, "{and}under {root}: {}", printable(why))?;
                 }
                 write!(f, "; sign again, or name the root it was made with in spec.roots")
             }
@@ -255,4 +269,69 @@ impl fmt::Display for Shortcoming {
 /// A text from outside, cut and escaped.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each, as people read it.
+    #[test]
+    fn every_shortcoming_says_what_why_and_the_way_out() {
+        let (attached, other) = (Digest::of(b"attached"), Digest::of(b"other"));
+        let authority = || "release-key".to_owned();
+        let evil = || "\u{1b}[2Jall good\n".to_owned();
+        let claim = |stated: Option<&str>| Mismatch::Claim {
+            claim: "source ref",
+            stated: stated.map(str::to_owned),
+            wanted: "refs/heads/main".to_owned(),
+        };
+        let identity = |why| Shortcoming::OtherIdentity {
+            attached,
+            subject: "evil@example.com".to_owned(),
+            authority: "anna@hospital.example (https://accounts.example.com)".to_owned(),
+            why,
+        };
+        let time: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let (from, until) = (Some(time), Some(time + jiff::SignedDuration::from_hours(24)));
+        let window = |hours, proved| {
+            let at = time + jiff::SignedDuration::from_hours(hours);
+            Shortcoming::OutsideWindow { attached, authority: authority(), at, proved, from, until }
+        };
+        let under = vec![
+            ("lab".to_owned(), "invalid checkpoint: no valid signature".to_owned()),
+            ("elsewhere".to_owned(), evil()),
+        ];
+        let all = [
+            Shortcoming::Unreadable { attached, why: "it is larger than 1 MiB".to_owned() },
+            Shortcoming::Malformed { attached, why: evil() },
+            Shortcoming::Message { attached },
+            Shortcoming::NotAStatement { attached, payload_type: "text/plain".to_owned() },
+            Shortcoming::OtherSubject { attached, signed: [other].into(), digest: attached },
+            Shortcoming::ByCertificate { attached, authority: authority() },
+            Shortcoming::ByKey { attached, authority: authority() },
+            Shortcoming::OtherKey { attached, claimed: None, authority: authority() },
+            Shortcoming::OtherKey { attached, claimed: Some(other), authority: authority() },
+            Shortcoming::NotPureEd25519 { attached, authority: authority() },
+            identity(claim(Some("refs/heads/evil"))),
+            identity(claim(Some(""))),
+            identity(claim(None)),
+            identity(Mismatch::SourceNotNamed { repository: "https://forge.example/x".to_owned() }),
+            Shortcoming::NoLogEntry { attached, authority: authority() },
+            Shortcoming::NoRoots { attached, authority: authority() },
+            Shortcoming::NotProved { attached, authority: authority(), under },
+            window(-1, true),
+            window(25, true),
+            window(25, false),
+            Shortcoming::Future { attached, at: time },
+        ];
+        let said: Vec<_> = all.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_text_from_outside_is_cut_and_moves_no_cursor() {
+        let said = printable(&"\u{1b}[2J\u{202e}".repeat(1000));
+        assert!(said.len() < 2000 && !said.contains(['\u{1b}', '\u{202e}']), "{said}");
+    }
 }
