@@ -16,6 +16,8 @@ use crate::error::{LabError, file, run};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The predicate type of a signature.
+pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const BLOCK: usize = 512;
 
 /// A key pair of cosign, in the lab's folder; its password is empty.
@@ -114,6 +116,19 @@ impl Lab {
     /// # Errors
     /// When the image does not exist or the registry refuses.
     pub fn attach_signature(&self, signature: &Signature, image: &str) -> Result<(), LabError> {
+        self.attach_bundle(&signature.bundle, SIGN, image)
+    }
+
+    /// Attaches a Sigstore bundle with a statement of this predicate type to any image.
+    ///
+    /// # Errors
+    /// When the image does not exist or the registry refuses.
+    pub fn attach_bundle(
+        &self,
+        bundle: &[u8],
+        predicate_type: &str,
+        image: &str,
+    ) -> Result<(), LabError> {
         let doing = format!("reading the manifest of {image}");
         let subject = run(doing, self.crane().args(["manifest", image]))?;
         let empty = b"{}";
@@ -122,16 +137,16 @@ impl Lab {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
             "config": config,
-            "layers": [descriptor(BUNDLE, &signature.bundle)],
+            "layers": [descriptor(BUNDLE, bundle)],
             "subject": descriptor(MANIFEST, subject.as_bytes()),
             "annotations": {
                 "dev.sigstore.bundle.content": "dsse-envelope",
-                "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+                "dev.sigstore.bundle.predicateType": predicate_type,
             },
         });
         let repository = image.split('@').next().unwrap_or(image);
         let name = format!("{repository}@{}", digest(manifest.to_string().as_bytes()));
-        self.push(&name, &manifest, &[empty, &signature.bundle]).map(|_| ())
+        self.push(&name, &manifest, &[empty, bundle]).map(|_| ())
     }
 
     /// Asks cosign itself whether an image carries a signature by this key.

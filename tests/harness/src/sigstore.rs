@@ -21,12 +21,16 @@ use parts::{Addresses, LOG};
 
 use crate::binaries::SigstoreBinaries;
 use crate::error::{LabError, file, run};
+use crate::images::SIGN;
 use crate::{CosignKey, Lab, parts as lab_parts, supervisor};
 
 /// How often it is started anew when a part does not come up, as when its port was taken.
 const ATTEMPTS: u32 = 3;
 /// From when on the services may be used: before any lab was started.
 const SINCE: &str = "2026-01-01T00:00:00Z";
+
+/// Where nobody listens (the discard port): the lab does without Sigstore's public instance.
+const NOBODY: &str = "http://127.0.0.1:9";
 
 /// The algorithm of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,26 @@ impl Lab {
             run(format!("bringing the key {name} to cosign"), &mut import)?;
         }
         CosignKey::read(&prefix)
+    }
+
+    /// Signs an image with an imported Ed25519 key and attaches the signature. The lab's own
+    /// program signs: cosign verifies Ed25519, but itself signs with Ed25519ph.
+    ///
+    /// # Errors
+    /// When there is no such key or the registry refuses.
+    pub fn sign_ed25519(&self, image: &str, key: &str) -> Result<(), LabError> {
+        let digest = image.rsplit(':').next().unwrap_or_default();
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"digest": {"sha256": digest}}],
+            "predicateType": SIGN,
+            "predicate": {},
+        });
+        let mut command = Command::new(&self.binaries().labd);
+        command.arg("envelope").arg("--statement").arg(statement.to_string());
+        command.arg("--key").arg(self.folder().join("keys").join(format!("{key}.key")));
+        let bundle = run(format!("signing {image}"), &mut command)?;
+        self.attach_bundle(bundle.as_bytes(), SIGN, image)
     }
 }
 
@@ -207,6 +231,15 @@ impl Sigstore {
         self.sign(image, By::Keyless(identity), Proof::LogAndTimestamp)
     }
 
+    /// As [`Self::sign_keyless`], but nothing is attached.
+    ///
+    /// # Errors
+    /// When cosign or a service refuses.
+    pub fn sign_detached(&self, image: &str, identity: &Identity) -> Result<Vec<u8>, LabError> {
+        let sign = ["sign", "--upload=false"];
+        self.bundled(&sign, image, By::Keyless(identity), Proof::LogAndTimestamp)
+    }
+
     /// Signs an image with a key, with an entry in the log and a timestamp.
     ///
     /// # Errors
@@ -223,9 +256,8 @@ impl Sigstore {
         self.bundled(&["sign"], image, by, proof)
     }
 
-    /// Signs with the key and certificate of somebody whose certificate ended an hour ago. It is of
-    /// this Sigstore's authority, which made no such certificate itself, and has no certificate
-    /// timestamp.
+    /// Signs with a certificate that ended an hour ago, of this Sigstore's own authority, which would
+    /// not have made it itself; it has no certificate timestamp.
     ///
     /// # Errors
     /// When cosign, a service or the registry refuses.
@@ -247,7 +279,8 @@ impl Sigstore {
         run("bringing the expired key to cosign".to_owned(), &mut import)?;
         let key = CosignKey::read(&prefix)?;
         let certificate = scratch.path().join("expired.crt").to_string_lossy().into_owned();
-        self.bundled(&["sign", "--certificate", &certificate], image, By::Key(&key), proof)
+        // Without the trusted root cosign does not look at what it signed, and so does not refuse.
+        self.unchecked(&["sign", "--certificate", &certificate], image, By::Key(&key), proof)
     }
 
     /// States something about an image; gives the bundle, which is attached to the image. `kind` is
@@ -299,11 +332,13 @@ impl Sigstore {
         self.older(&["attest", "--type", kind, "--predicate", &predicate], image, by, proof)
     }
 
-    /// A cosign that finds neither this machine's keys nor its caches; the caller says what to do.
+    /// A cosign that finds neither this machine's keys and caches nor the public Sigstore; the caller
+    /// says what to do.
     #[must_use]
     pub fn cosign(&self) -> Command {
         let mut command = Command::new(&self.cosign);
         command.env("COSIGN_PASSWORD", "").env("HOME", &self.folder).current_dir(&self.folder);
+        command.env("TUF_MIRROR", NOBODY);
         command
     }
 
@@ -326,12 +361,22 @@ impl Sigstore {
         by: By<'_>,
         proof: Proof,
     ) -> Result<Vec<u8>, LabError> {
+        let root = self.trusted_root_file().to_string_lossy().into_owned();
+        self.unchecked(&[arguments, &["--trusted-root", &root]].concat(), image, by, proof)
+    }
+
+    fn unchecked(
+        &self,
+        arguments: &[&str],
+        image: &str,
+        by: By<'_>,
+        proof: Proof,
+    ) -> Result<Vec<u8>, LabError> {
         let scratch = self.scratch()?;
         let bundle = scratch.path().join("bundle.json");
         let mut command = self.cosign();
         command.args(arguments).args(["--yes", "--allow-http-registry", "--signing-config"]);
         command.arg(self.signing_config(proof));
-        command.arg("--trusted-root").arg(self.trusted_root_file());
         self.signer(&mut command, by, scratch.path())?;
         command.arg("--bundle").arg(&bundle).arg(image);
         run(format!("signing {image}"), &mut command)?;

@@ -19,11 +19,12 @@ func main() {
 		"sigstore":  makeSigstore,
 		"key":       makeKey,
 		"expired":   makeExpired,
+		"envelope":  makeEnvelope,
 		"issuer":    serveIssuer,
 		"token":     makeToken,
 	}
 	if len(os.Args) < 2 || parts[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: labd supervise|git|forward|authority|person|sigstore|key|expired|issuer|token [flags]")
+		fmt.Fprintln(os.Stderr, "usage: labd supervise|git|forward|authority|person|sigstore|key|expired|envelope|issuer|token [flags]")
 		os.Exit(2)
 	}
 	if err := parts[os.Args[1]](os.Args[2:]); err != nil {
