@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kube::ResourceExt as _;
 use serde_json::json;
 use tidegate_ids::LaneName;
 use tidegate_schemas::{
@@ -169,6 +170,7 @@ pub fn documents(
         all.extend(of_environment(&effective, environment));
     }
     all.extend(engines_secrets(system, home, pipeline, &objects.repositories));
+    all.extend(pull_secrets(system, home, pipeline));
     Ok(all)
 }
 
@@ -264,6 +266,21 @@ fn engines_secrets(
     ]
 }
 
+/// The engine reads exactly the pull secrets that the pipeline names.
+fn pull_secrets(system: &str, home: &str, pipeline: &Pipeline) -> Vec<Document> {
+    let names = &pipeline.spec.pull_secrets;
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let name = format!("tidegate-pull-{}", pipeline.name_any());
+    let right = Right::new("", "secrets", "get", "reading images and signatures in registries")
+        .named(names.clone());
+    vec![
+        role(home, &name, "The engine shows these to registries, and no others.", &[right]),
+        role_binding(home, &name, ("Role", &name), (system, ENGINE)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,7 +290,7 @@ mod tests {
         let api = "tidegate.dev/v1alpha1";
         for value in [
             json!({"apiVersion": api, "kind": "Pipeline", "metadata": {"name": "clinic", "namespace": "clinic"},
-                   "spec": {"source": {"repository": "environments"}, "environments": ["dev", "production"]}}),
+                   "spec": {"pullSecrets": ["registry"], "source": {"repository": "environments"}, "environments": ["dev", "production"]}}),
             json!({"apiVersion": api, "kind": "EnvironmentClass", "metadata": {"name": "dev"}, "spec": {}}),
             json!({"apiVersion": api, "kind": "EnvironmentClass", "metadata": {"name": "production"}, "spec": {}}),
             json!({"apiVersion": api, "kind": "Environment", "metadata": {"name": "production", "namespace": "clinic"},

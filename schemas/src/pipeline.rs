@@ -44,6 +44,11 @@ pub struct PipelineSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub images: Vec<FollowedImage>,
+    /// Secrets of this namespace that the registries of these images are shown, of type
+    /// `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub pull_secrets: Vec<String>,
     /// The environments, in the order a change travels.
     #[serde(default = "dev_staging_production")]
     #[schemars(length(min = 1, max = 16))]

@@ -29,6 +29,7 @@ use crate::images::{Followed, Follower};
 use crate::journal::Recent;
 use crate::keys::Keys;
 use crate::lane::Stated;
+use crate::pull::Registries;
 use crate::trust::{Rules, Verdicts};
 use crate::world::{PipelineKey, Wake, World};
 use crate::{Error, promote};
@@ -62,8 +63,8 @@ pub struct Engine {
     pub verdicts: Verdicts,
     /// Signing keys.
     pub keys: Keys,
-    /// The registry client.
-    pub registry: Registry,
+    /// The registry client of each pipeline.
+    pub registries: Registries,
     /// The uid of the namespace `kube-system`.
     pub cluster_uid: String,
     /// Which Syncs have looked at their target since this process began.
@@ -99,8 +100,9 @@ pub async fn run(
         .await
         .map_err(Error::cluster("reading the namespace kube-system"))?;
     let world = World::start(&client, &wakes, &mut tasks).await;
+    let registries = Registries::new(&client, registry.clone());
     let engine = Arc::new(Engine {
-        verdicts: Verdicts::new(&client, &options.system_namespace, registry.clone()),
+        verdicts: Verdicts::new(&client, &options.system_namespace, registry),
         keys: Keys::new(&client, &options.system_namespace),
         cluster_uid: kube_system.uid().unwrap_or_default(),
         looked: options.looked.clone(),
@@ -111,7 +113,7 @@ pub async fn run(
         world,
         sources: sources.clone(),
         renderer,
-        registry,
+        registries,
     });
     // A repository may serve any pipeline: all of them look, which is cheap where nothing moved.
     tasks.spawn(wake_on(sources.subscribe(), wakes.clone(), |_| Wake::All));
@@ -182,7 +184,7 @@ fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Pair {
 /// Discovers whenever something concerns the pipeline, and looks at registries on their interval.
 /// While nothing that the last outcome rests on has moved, it does nothing.
 async fn discoverer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
-    let mut follower = Follower::new(engine.registry.clone());
+    let mut follower = Follower::default();
     let mut choices: Option<(Followed, Vec<FollowedImage>)> = None;
     let mut last: Option<Inputs> = None;
     let mut look_again = clock::now();
@@ -192,7 +194,8 @@ async fn discoverer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) 
             let images = &pipeline.spec.images;
             if clock::now() >= look_again || choices.as_ref().is_none_or(|(_, of)| of != images) {
                 let held = pipeline.status.as_ref().map(|s| s.images.clone()).unwrap_or_default();
-                choices = Some((follower.look(images, &held).await, images.clone()));
+                let registry = engine.registries.of(&key, &pipeline).await;
+                choices = Some((follower.look(&registry, images, &held).await, images.clone()));
                 look_again = clock::now() + engine.image_interval;
                 last = last.filter(|_| settled);
             }

@@ -50,25 +50,29 @@ pub(crate) fn canonical(repository: &str) -> String {
 }
 
 /// Looks at registries. Creation times are kept by digest: they never change.
+#[derive(Default)]
 pub struct Follower {
-    registry: Registry,
     created: HashMap<(String, Digest), Option<jiff::Timestamp>>,
 }
 
 impl Follower {
-    /// With the engine's registry client.
-    #[must_use]
-    pub fn new(registry: Registry) -> Self {
-        Self { registry, created: HashMap::new() }
-    }
-
-    /// Looks at every followed image; `held` is what was chosen last.
-    pub async fn look(&mut self, images: &[FollowedImage], held: &[FollowedStatus]) -> Followed {
+    /// Looks at every followed image; `held` is what was chosen last. Without a client, for the
+    /// reason given, nothing new is chosen.
+    pub async fn look(
+        &mut self,
+        registry: &Result<Registry, String>,
+        images: &[FollowedImage],
+        held: &[FollowedStatus],
+    ) -> Followed {
+        let registry = match registry {
+            Ok(registry) => registry,
+            Err(why) => return Followed { chosen: held.to_vec(), problems: vec![why.clone()] },
+        };
         let mut followed = Followed::default();
         for image in images {
             let name = canonical(&image.repository);
             let last = held.iter().find(|h| h.repository == name);
-            match self.one(image, last).await {
+            match self.one(registry, image, last).await {
                 Ok((choice, note)) => {
                     followed.chosen.push(choice);
                     followed.problems.extend(note);
@@ -84,13 +88,14 @@ impl Follower {
 
     async fn one(
         &mut self,
+        registry: &Registry,
         image: &FollowedImage,
         held: Option<&FollowedStatus>,
     ) -> Result<(FollowedStatus, Option<String>), String> {
         let name: tidegate_outbound::RepositoryName =
             image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
         let text = name.to_string();
-        let repository = self.registry.repository(name);
+        let repository = registry.repository(name);
         let found =
             |tag: Option<String>, digest| FollowedStatus { repository: text.clone(), tag, digest };
         if let Some(digest) = image.follow.digest {
@@ -147,11 +152,11 @@ mod tests {
     use tidegate_harness::Lab;
     use tidegate_schemas::{Follow, Newest};
 
-    fn follower() -> Follower {
+    fn registry() -> Result<Registry, String> {
         let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options =
             tidegate_outbound::Options { plain_http_on_loopback: true, ..Default::default() };
-        Follower::new(Registry::new(options).unwrap())
+        Ok(Registry::new(options).unwrap())
     }
 
     fn image(lab: &Lab, name: &str, follow: Follow) -> FollowedImage {
@@ -168,20 +173,20 @@ mod tests {
             Follow { newest: Some(Newest { pattern: "17.0-*".into() }), ..Follow::default() };
         let fixed = Follow { digest: Some(first), ..Follow::default() };
         let images = [image(lab, "follow/dated", newest)];
-        let mut follower = follower();
-        let before = follower.look(&images, &[]).await;
+        let mut follower = Follower::default();
+        let before = follower.look(&registry(), &images, &[]).await;
         assert_eq!(before.chosen[0].tag.as_deref(), Some("17.0-20251120"));
         let second: Digest = lab
             .push_image("follow/dated", "17.0-20251121", "second", &[])
             .unwrap()
             .parse()
             .unwrap();
-        let after = follower.look(&images, &before.chosen).await;
+        let after = follower.look(&registry(), &images, &before.chosen).await;
         assert_eq!(
             (after.chosen[0].tag.as_deref(), after.chosen[0].digest),
             (Some("17.0-20251121"), second)
         );
-        let stays = follower.look(&[image(lab, "follow/dated", fixed)], &[]).await;
+        let stays = follower.look(&registry(), &[image(lab, "follow/dated", fixed)], &[]).await;
         assert_eq!((stays.chosen[0].tag.as_deref(), stays.chosen[0].digest), (None, first));
         assert!(after.problems.is_empty() && stays.problems.is_empty());
     }
@@ -195,7 +200,9 @@ mod tests {
             digest: Digest::of(b"held"),
         }];
         let range = Follow { semver: Some("~1.0".into()), ..Follow::default() };
-        let found = follower().look(&[image(lab, "follow/nowhere", range)], &held).await;
+        let found = Follower::default()
+            .look(&registry(), &[image(lab, "follow/nowhere", range)], &held)
+            .await;
         assert_eq!(found.chosen, held);
         assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
     }

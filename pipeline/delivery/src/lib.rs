@@ -19,6 +19,7 @@ mod lane;
 mod names;
 mod promote;
 mod publish;
+mod pull;
 mod render;
 mod source;
 mod syncs;

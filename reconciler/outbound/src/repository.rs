@@ -75,6 +75,12 @@ impl Registry {
         Self { keychain, ..self.clone() }
     }
 
+    /// The same client with these credentials before its own.
+    #[must_use]
+    pub fn showing(&self, keychain: Keychain) -> Self {
+        self.with_keychain(keychain.and(&self.keychain))
+    }
+
     /// One repository. It is asked for where aliases and mirrors say, at each place with the
     /// credentials that the keychain has for it.
     #[must_use]
