@@ -53,12 +53,25 @@ impl SigstoreBinaries {
     }
 }
 
+/// Where a patched module's source lies while it is built.
+const PATCHED: &str = "patched";
+
 struct Program {
     name: &'static str,
     /// Folder of the Go module, from the repository root.
     module: &'static str,
     package: &'static str,
     link: &'static str,
+    patch: Option<Patch>,
+}
+
+/// A text in a program's own source that is built as another: metrics are served at every address
+/// of the machine and no flag says otherwise, but the lab is on loopback alone.
+struct Patch {
+    module: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
 }
 
 const KUBERNETES_VERSION: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
@@ -69,64 +82,89 @@ const CONTROL_PLANE: Program = Program {
     module: "tests/lab/control-plane",
     package: ".",
     link: KUBERNETES_VERSION,
+    patch: None,
 };
 const KWOK: Program = Program {
     name: "kwok",
     module: "tests/lab/control-plane",
     package: "sigs.k8s.io/kwok/cmd/kwok",
     link: "-s -w",
+    patch: None,
 };
-const REGISTRY: Program =
-    Program { name: "registry", module: "tests/lab/registry", package: ".", link: "-s -w" };
+const REGISTRY: Program = Program {
+    name: "registry",
+    module: "tests/lab/registry",
+    package: ".",
+    link: "-s -w",
+    patch: None,
+};
 const CRANE: Program = Program {
     name: "crane",
     module: "tests/lab/registry",
     package: "github.com/google/go-containerregistry/cmd/crane",
     link: "-s -w",
+    patch: None,
 };
 const COSIGN: Program = Program {
     name: "cosign",
     module: "tests/lab/cosign",
     package: "github.com/sigstore/cosign/v3/cmd/cosign",
     link: "-s -w",
+    patch: None,
 };
 const FULCIO: Program = Program {
     name: "fulcio",
     module: "tests/lab/fulcio",
     package: "github.com/sigstore/fulcio",
     link: "-s -w",
+    patch: Some(Patch {
+        module: "github.com/sigstore/fulcio",
+        file: "cmd/app/serve.go",
+        from: r#"":%v", viper.GetString("metrics-port")"#,
+        to: r#""127.0.0.1:%v", viper.GetString("metrics-port")"#,
+    }),
 };
 const CERTIFICATE_LOG: Program = Program {
     name: "tesseract",
     module: "tests/lab/tesseract",
     package: "github.com/transparency-dev/tesseract/cmd/tesseract/posix",
     link: "-s -w",
+    patch: None,
 };
 const REKOR: Program = Program {
     name: "rekor-tiles",
     module: "tests/lab/rekor-tiles",
     package: "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
     link: "-s -w",
+    patch: None,
 };
 const TIMESTAMP_AUTHORITY: Program = Program {
     name: "timestamp-authority",
     module: "tests/lab/timestamp-authority",
     package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
     link: "-s -w",
+    patch: Some(Patch {
+        module: "github.com/sigstore/timestamp-authority/v2",
+        file: "pkg/server/prometheus.go",
+        from: r#"":2112""#,
+        to: r#""127.0.0.1:0""#,
+    }),
 };
 const KUBECTL: Program = Program {
     name: "kubectl",
     module: "tests/lab/kubectl",
     package: ".",
     link: KUBERNETES_VERSION,
+    patch: None,
 };
 const LABD: Program =
-    Program { name: "labd", module: "tests/lab/labd", package: ".", link: "-s -w" };
+    Program { name: "labd", module: "tests/lab/labd", package: ".", link: "-s -w", patch: None };
 const WORKER: Program = Program {
     name: "render-worker",
     module: "reconciler/render/worker",
     package: ".",
     link: "-s -w",
+    patch: None,
 };
 
 impl Binaries {
@@ -219,15 +257,71 @@ fn build(program: &Program, module: &Path, folder: &Path) -> Result<(), LabError
     let fresh = folder.with_extension("new");
     fs::create_dir_all(&fresh).map_err(file("creating", &fresh))?;
     let mut command = Command::new("go");
+    command.arg("build");
+    if let Some(patch) = &program.patch {
+        command.arg("-modfile").arg(patched(patch, module, &fresh)?);
+    }
     command
-        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", program.link, "-o"])
+        .args(["-trimpath", "-buildvcs=false", "-ldflags", program.link, "-o"])
         .arg(fresh.join(program.name))
         .arg(program.package)
         .current_dir(module)
         .env("CGO_ENABLED", "0")
         .env_remove("GOFLAGS");
     run(format!("building {} for the lab", program.name), &mut command)?;
+    if program.patch.is_some() {
+        let source = fresh.join(PATCHED);
+        fs::remove_dir_all(&source).map_err(file("removing", &source))?;
+    }
     fs::rename(&fresh, folder).map_err(file("putting in place", folder))
+}
+
+/// A `go.mod` that takes a module from a copy with the patch in it.
+fn patched(patch: &Patch, module: &Path, fresh: &Path) -> Result<PathBuf, LabError> {
+    let doing = format!("patching {}", patch.module);
+    let mut download = Command::new("go");
+    download.args(["mod", "download", "-json", patch.module]).current_dir(module);
+    let answer = run(doing.clone(), &mut download)?;
+    let failed = |output: &str| LabError::Command {
+        doing: doing.clone(),
+        command: format!("{download:?}"),
+        output: output.to_owned(),
+    };
+    let original: serde_json::Value =
+        serde_json::from_str(&answer).map_err(|error| failed(&error.to_string()))?;
+    let original = original["Dir"].as_str().ok_or_else(|| failed(&answer))?;
+    let source = fresh.join(PATCHED);
+    copy(Path::new(original), &source)?;
+    let path = source.join(patch.file);
+    let text = fs::read_to_string(&path).map_err(file("reading", &path))?;
+    if text.matches(patch.from).count() != 1 {
+        return Err(failed(&format!("{} has {:?} not exactly once", patch.file, patch.from)));
+    }
+    fs::remove_file(&path).map_err(file("removing", &path))?;
+    fs::write(&path, text.replace(patch.from, patch.to)).map_err(file("writing", &path))?;
+    let modules = source.join("lab.mod");
+    for (name, as_) in [("go.mod", &modules), ("go.sum", &source.join("lab.sum"))] {
+        fs::copy(module.join(name), as_).map_err(file("writing", as_))?;
+    }
+    let mut edit = Command::new("go");
+    edit.args(["mod", "edit", "-replace"]);
+    edit.arg(format!("{}={}", patch.module, source.display())).arg(&modules);
+    run(doing.clone(), &mut edit)?;
+    Ok(modules)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), LabError> {
+    fs::create_dir_all(to).map_err(file("creating", to))?;
+    for entry in fs::read_dir(from).map_err(file("reading", from))? {
+        let path = entry.map_err(file("reading", from))?.path();
+        let copied = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy(&path, &copied)?;
+        } else {
+            fs::copy(&path, &copied).map_err(file("copying", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// A hash of everything in the module's folder and of how it is built.
@@ -235,7 +329,8 @@ fn fingerprint(program: &Program, module: &Path) -> Result<String, LabError> {
     let mut sources = BTreeMap::new();
     collect(module, &mut sources)?;
     let mut hash = Sha256::new();
-    for part in [program.package, program.link, std::env::consts::ARCH] {
+    let patch = program.patch.as_ref().map(|patch| patch.to);
+    for part in [program.package, program.link, std::env::consts::ARCH].into_iter().chain(patch) {
         hash.update(part);
         hash.update([0]);
     }
