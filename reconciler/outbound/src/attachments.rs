@@ -8,10 +8,11 @@
 //! no signature. Only when the registry itself gives nothing is it an error.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use tidegate_ids::Digest;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{Descriptor, Error, Images, Manifest};
@@ -24,6 +25,8 @@ const PAYLOAD_CAP: u64 = 1 << 20;
 /// SBOMs are large.
 const STATEMENT_CAP: u64 = 16 << 20;
 const TOTAL_CAP: u64 = 64 << 20;
+/// Requests for one image at a time.
+const AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_mins(2);
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
@@ -78,6 +81,8 @@ pub(crate) enum Relevance {
 }
 
 impl Relevance {
+    pub(crate) const ALL: [Self; 3] = [Self::Named, Self::Unclear, Self::None];
+
     pub(crate) fn of(artifact_type: Option<&str>) -> Self {
         match artifact_type {
             None => Self::Unclear,
@@ -115,10 +120,11 @@ pub(crate) async fn attached(images: &Images, image: Digest) -> Result<Vec<Found
         Ok(listing) => listing?,
         Err(_) => return Err(images.too_slow(what())),
     };
+    let relevant = listing.relevant();
     for why in listing.unread {
         reading.unreadable(image, &why);
     }
-    reading.referrers(listing.referrers).await;
+    reading.referrers(relevant).await;
     for manifest in listing.older {
         reading.answered = true;
         reading.wanted(manifest, true);
@@ -140,13 +146,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn referrers(&mut self, listed: BTreeMap<Digest, Descriptor>) {
-        let mut relevant: Vec<_> = listed
-            .into_values()
-            .map(|one| (Relevance::of(one.artifact_type.as_deref()), one.digest))
-            .filter(|(relevance, _)| *relevance != Relevance::None)
-            .collect();
-        relevant.sort_unstable();
+    async fn referrers(&mut self, mut relevant: Vec<Digest>) {
         let beyond = relevant.len().saturating_sub(MANIFESTS);
         if beyond > 0 {
             relevant.truncate(MANIFESTS);
@@ -156,21 +156,21 @@ impl Reading<'_> {
             );
             self.unreadable(self.image, &why);
         }
-        for (_, digest) in relevant {
-            let images = self.images;
-            if let Some(manifest) = self.read(digest, images.manifest(digest)).await {
+        let (images, deadline) = (self.images, self.deadline);
+        let read = relevant
+            .into_iter()
+            .map(async |digest| (digest, timeout_at(deadline, images.manifest(digest)).await));
+        let mut read = stream::iter(read).buffered(AT_ONCE);
+        while let Some((digest, read)) = read.next().await {
+            if let Some(manifest) = self.taken(digest, read) {
                 self.wanted(manifest, false);
             }
         }
     }
 
-    /// Reads one thing, or notes why it is not.
-    async fn read<T>(
-        &mut self,
-        digest: Digest,
-        reading: impl Future<Output = Result<T, Error>>,
-    ) -> Option<T> {
-        match timeout_at(self.deadline, reading).await {
+    /// What was read, or a note why it was not.
+    fn taken<T>(&mut self, digest: Digest, read: Result<Result<T, Error>, Elapsed>) -> Option<T> {
+        match read {
             Ok(Ok(value)) => {
                 self.answered = true;
                 return Some(value);
@@ -183,7 +183,7 @@ impl Reading<'_> {
                     self.failed.get_or_insert(error);
                 }
             }
-            Err(_) => {
+            Err(Elapsed { .. }) => {
                 let seconds = DEADLINE.as_secs();
                 let why = format!("it could not be read within {seconds} s for the whole image");
                 self.unreadable(digest, &why);
@@ -223,41 +223,42 @@ impl Reading<'_> {
                 format!("{beyond} more signatures are attached, but at most {LAYERS} are read");
             self.unreadable(self.image, &why);
         }
-        let mut left = TOTAL_CAP;
+        // What is stated decides what is read, so that it does not depend on what comes first.
+        let (mut left, mut fetched) = (TOTAL_CAP, Vec::new());
         for layer in layers {
             let cap = cap(&layer.media_type).unwrap_or_default();
-            if layer.size > cap {
-                let why = format!("it has {} bytes, and at most {cap} are read", layer.size);
-                self.unreadable(layer.digest, &why);
-            } else if layer.size.max(1) > left {
-                let why = format!("more than {TOTAL_CAP} bytes are attached to this image in all");
-                self.unreadable(layer.digest, &why);
-            } else if let Some(content) = self.content(&layer, cap.min(left)).await {
-                left = left.saturating_sub(content.len() as u64);
-                self.take(layer, content);
+            let why = if layer.size == 0 || layer.size > cap {
+                format!("it states {} bytes, and 1 to {cap} are read", layer.size)
+            } else if layer.size > left {
+                format!("more than {TOTAL_CAP} bytes are attached to this image in all")
+            } else {
+                left -= layer.size;
+                fetched.push(layer);
+                continue;
+            };
+            self.unreadable(layer.digest, &why);
+        }
+        // Several signatures of one payload are one blob with several annotations.
+        let mut blobs: Vec<_> = fetched.iter().map(|layer| (layer.size, layer.digest)).collect();
+        blobs.dedup();
+        let (images, deadline) = (self.images, self.deadline);
+        let read = blobs.into_iter().map(async |(size, digest)| {
+            let cap = usize::try_from(size).unwrap_or(usize::MAX);
+            (size, digest, timeout_at(deadline, images.blob(digest, cap)).await)
+        });
+        let mut read = stream::iter(read).buffered(AT_ONCE);
+        while let Some((size, digest, read)) = read.next().await {
+            let Some(content) = self.taken(digest, read) else { continue };
+            if content.len() as u64 != size {
+                let why = format!("it has {} bytes where {size} are stated", content.len());
+                self.unreadable(digest, &why);
+                continue;
+            }
+            let of_it = |layer: &&Descriptor| (layer.size, layer.digest) == (size, digest);
+            for layer in fetched.iter().filter(of_it) {
+                self.take(layer.clone(), content.clone());
             }
         }
-    }
-
-    async fn content(&mut self, layer: &Descriptor, cap: u64) -> Option<Vec<u8>> {
-        // Several signatures of one payload are one blob with several annotations.
-        let known = self.found.iter().find_map(|found| match found {
-            Found::Layer { digest, content, .. } if *digest == layer.digest => Some(content),
-            _ => None,
-        });
-        if let Some(content) = known {
-            return Some(content.clone());
-        }
-        let cap = if layer.size == 0 { cap } else { layer.size };
-        let images = self.images;
-        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
-        let content = self.read(layer.digest, images.blob(layer.digest, cap)).await?;
-        if layer.size != 0 && layer.size != content.len() as u64 {
-            let why = format!("it has {} bytes where {} are stated", content.len(), layer.size);
-            self.unreadable(layer.digest, &why);
-            return None;
-        }
-        Some(content)
     }
 
     fn take(&mut self, layer: Descriptor, content: Vec<u8>) {

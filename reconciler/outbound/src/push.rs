@@ -102,7 +102,7 @@ impl Repository {
     /// Whether a list of referrers has it, and it is there.
     async fn is_listed(&self, subject: Digest, digest: Digest) -> Result<bool, Error> {
         let listing = self.listed(subject, None).await?;
-        if !listing.referrers.contains_key(&digest) {
+        if !listing.has(digest) {
             return Ok(false);
         }
         match self.manifest(digest).await {

@@ -28,8 +28,8 @@ pub(crate) const OLDER: [&str; 2] = ["sig", "att"];
 /// Where an image's signatures and statements may be.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Each once, in the order of their digests.
-    pub(crate) referrers: BTreeMap<Digest, Descriptor>,
+    /// Each once, the likeliest first.
+    referrers: BTreeMap<(Relevance, Digest), Descriptor>,
     /// What cosign's older tags hold.
     pub(crate) older: Vec<Manifest>,
     /// What could not be looked at, and why.
@@ -43,31 +43,58 @@ struct Page {
 }
 
 impl Listing {
-    /// Adds entries; how many were not known before. An index that is listed twice counts once.
-    fn add_page(&mut self, page: Page, place: &str) -> usize {
-        let before = self.referrers.len();
+    fn add_page(&mut self, page: Page, place: &str) {
         for entry in page.manifests.unwrap_or_default() {
             match serde_json::from_value::<Descriptor>(entry) {
                 Ok(one) => self.add(one, place),
                 Err(error) => self.note(format!("an entry of {place} is not read: {error}")),
             }
         }
-        self.referrers.len() - before
     }
 
-    /// Adds one entry. No entry talks another of the same digest out of being read.
+    /// Adds one entry. No entry talks another of the same digest out of being read, and when there
+    /// are too many, those go that are of another kind.
     pub(crate) fn add(&mut self, one: Descriptor, place: &str) {
-        let relevance = |it: &Descriptor| Relevance::of(it.artifact_type.as_deref());
-        let full = self.referrers.len() >= LISTED;
-        match self.referrers.get_mut(&one.digest) {
-            Some(known) if relevance(&one) < relevance(known) => *known = one,
-            Some(_) => {}
-            None if full => {
-                self.note(format!("{place} has more than {LISTED} entries; the rest is not read"));
-            }
-            None => {
-                self.referrers.insert(one.digest, one);
-            }
+        let relevance = Relevance::of(one.artifact_type.as_deref());
+        let known = Relevance::ALL.into_iter().find(|it| self.has_as(*it, one.digest));
+        if known.is_some_and(|known| known <= relevance) {
+            return;
+        }
+        if let Some(known) = known {
+            self.referrers.remove(&(known, one.digest));
+        }
+        self.referrers.insert((relevance, one.digest), one);
+        if self.referrers.len() > LISTED {
+            self.referrers.pop_last();
+            self.note(format!("{place} has more than {LISTED} entries; not all are kept"));
+        }
+    }
+
+    fn has_as(&self, relevance: Relevance, digest: Digest) -> bool {
+        self.referrers.contains_key(&(relevance, digest))
+    }
+
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        Relevance::ALL.into_iter().any(|relevance| self.has_as(relevance, digest))
+    }
+
+    /// The referrers that may hold signatures, the likeliest first.
+    pub(crate) fn relevant(&self) -> Vec<Digest> {
+        let relevant = self.referrers.keys().filter(|(it, _)| *it != Relevance::None);
+        relevant.map(|(_, digest)| *digest).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.older.is_empty() && self.relevant().is_empty()
+    }
+
+    fn merge(&mut self, other: Self) {
+        for one in other.referrers.into_values() {
+            self.add(one, "the lists together");
+        }
+        self.older.extend(other.older);
+        for why in other.unread {
+            self.note(why);
         }
     }
 
@@ -75,9 +102,7 @@ impl Listing {
     pub(crate) fn add_index(&mut self, bytes: &[u8], place: &str) {
         match serde_json::from_slice::<Page>(bytes) {
             Ok(Page { manifests: None }) => self.note(format!("{place} holds no index")),
-            Ok(page) => {
-                self.add_page(page, place);
-            }
+            Ok(page) => self.add_page(page, place),
             Err(error) => self.note(format!("{place} is not read: {error}")),
         }
     }
@@ -110,20 +135,45 @@ impl Repository {
         let wanted = |one: &Descriptor| {
             artifact_type.is_none_or(|t| one.artifact_type.as_deref() == Some(t))
         };
-        Ok(listing.referrers.into_values().filter(wanted).collect())
+        let mut found: Vec<_> = listing.referrers.into_values().filter(wanted).collect();
+        found.sort_unstable_by_key(|one| one.digest);
+        Ok(found)
     }
 
-    /// All places where signatures of an image may be.
+    /// Where signatures of an image may be. A mirror that has none may only not have them yet, so
+    /// that the next place is asked, too.
     pub(crate) async fn listing(&self, digest: Digest) -> Result<Listing, Error> {
-        let mut listing = self.listed(digest, None).await?;
-        for kind in OLDER {
-            match self.tagged(&format!("sha256-{}.{kind}", digest.hex())).await {
-                Ok(manifest) => listing.older.push(manifest),
-                Err(Error::NotFound { .. }) => {}
-                Err(error) if error.is_of_content() => listing.note(error.to_string()),
-                Err(error) => return Err(error),
+        let (mut listing, mut failed, mut answered) = (Listing::default(), None, false);
+        for place in self.places() {
+            match place.listing_here(digest).await {
+                Ok(here) => {
+                    answered = true;
+                    listing.merge(here);
+                }
+                Err(error) => failed = Some(error),
+            }
+            if !listing.is_empty() {
+                return Ok(listing);
             }
         }
+        // Nothing was found: that is an answer only where each place gave one.
+        match failed {
+            Some(error) => Err(error),
+            None if answered => Ok(listing),
+            None => Err(Error::Name { text: self.name().to_string(), why: "it has no place" }),
+        }
+    }
+
+    async fn listing_here(&self, digest: Digest) -> Result<Listing, Error> {
+        let [sig, att] = OLDER;
+        let (listed, sig, att) = tokio::join!(
+            self.listed(digest, None),
+            self.older(digest, sig),
+            self.older(digest, att)
+        );
+        let mut listing = listed?;
+        listing.merge(sig?);
+        listing.merge(att?);
         Ok(listing)
     }
 
@@ -133,72 +183,69 @@ impl Repository {
         digest: Digest,
         artifact_type: Option<&str>,
     ) -> Result<Listing, Error> {
+        let (by_api, by_tag) =
+            tokio::join!(self.list(digest, artifact_type), self.list_under_tag(digest));
+        let mut listing = by_api?;
+        listing.merge(by_tag?);
+        Ok(listing)
+    }
+
+    async fn older(&self, digest: Digest, kind: &str) -> Result<Listing, Error> {
         let mut listing = Listing::default();
-        self.list(digest, artifact_type, &mut listing).await?;
-        self.list_under_tag(digest, &mut listing).await?;
+        match self.tagged(&format!("{}.{kind}", fallback_tag(digest))).await {
+            Ok(manifest) => listing.older.push(manifest),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) if error.is_of_content() => listing.note(error.to_string()),
+            Err(error) => return Err(error),
+        }
         Ok(listing)
     }
 
     /// The referrers API, page by page. A registry without it answers 404.
-    async fn list(
-        &self,
-        digest: Digest,
-        artifact_type: Option<&str>,
-        listing: &mut Listing,
-    ) -> Result<(), Error> {
+    async fn list(&self, digest: Digest, artifact_type: Option<&str>) -> Result<Listing, Error> {
         let what = format!("the referrers of {}@{digest}", self.name());
         let mut url = self.url(&format!("referrers/{digest}"))?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
-        let mut seen = BTreeSet::<Url>::new();
-        loop {
-            let first = seen.is_empty();
-            if !seen.insert(url.clone()) {
-                return Err(circle(&url, &what));
-            }
-            if seen.len() > PAGES {
-                listing.note(format!("the list of referrers has more than {PAGES} pages"));
-                return Ok(());
-            }
+        let mut listing = Listing::default();
+        let (mut asked, mut said) = (BTreeSet::<Url>::new(), BTreeSet::<Digest>::new());
+        while asked.len() < PAGES {
             let response = match self.get(url.clone(), &what, Some(INDEX), MANIFEST_CAP).await {
-                Err(Error::NotFound { .. }) if first => return Ok(()),
+                Err(Error::NotFound { .. }) if asked.is_empty() => return Ok(listing),
                 answer => answer?,
             };
             let page = read_json::<Page>(&response, &what)?;
-            let empty = page.manifests.as_ref().is_none_or(Vec::is_empty);
-            let added = listing.add_page(page, "the list of referrers");
-            let Some(next) = self.next_page(&response, &what)? else { return Ok(()) };
-            if listing.referrers.len() >= LISTED {
-                return Ok(());
-            }
             // A page may be empty where the registry filters, but not say again what was said.
-            if added == 0 && !empty {
-                return Err(circle(&url, &what));
+            let empty = page.manifests.as_ref().is_none_or(Vec::is_empty);
+            let again = !said.insert(Digest::of(&response.body)) && !empty;
+            asked.insert(url);
+            listing.add_page(page, "the list of referrers");
+            let Some(next) = self.next_page(&response, &what)? else { return Ok(listing) };
+            if again || asked.contains(&next) {
+                let why = "its pages go in a circle".to_owned();
+                return Err(Error::Malformed { host: host(&response.url), what, why });
             }
             url = next;
         }
+        listing.note(format!("the list of referrers has more than {PAGES} pages"));
+        Ok(listing)
     }
 
     /// The tag that stands in for the API (distribution specification, "Referrers Tag Schema").
-    async fn list_under_tag(&self, digest: Digest, listing: &mut Listing) -> Result<(), Error> {
-        let tag = fallback_tag(digest);
+    async fn list_under_tag(&self, digest: Digest) -> Result<Listing, Error> {
+        let (tag, mut listing) = (fallback_tag(digest), Listing::default());
         match self.tagged_bytes(&tag).await {
             Ok(response) => listing.add_index(&response.body, &format!("the tag {tag}")),
             Err(Error::NotFound { .. }) => {}
             Err(error) if error.is_of_content() => listing.note(error.to_string()),
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(listing)
     }
 }
 
 /// The tag under which referrers of a manifest are listed where there is no API.
 pub(crate) fn fallback_tag(digest: Digest) -> String {
     format!("sha256-{}", digest.hex())
-}
-
-fn circle(url: &Url, what: &str) -> Error {
-    let why = "its pages go in a circle".to_owned();
-    Error::Malformed { host: host(url), what: what.to_owned(), why }
 }

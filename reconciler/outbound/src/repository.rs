@@ -222,6 +222,13 @@ impl Repository {
         Self { session, tag_writes: Arc::clone(&self.tag_writes) }
     }
 
+    /// The same at each mirror alone, and where it really is.
+    pub(crate) fn places(&self) -> Vec<Self> {
+        let of =
+            |session| Self { session: Arc::new(session), tag_writes: Arc::clone(&self.tag_writes) };
+        self.session.each().into_iter().map(of).collect()
+    }
+
     pub(crate) fn url(&self, rest: &str) -> Result<Url, Error> {
         self.session.url(rest)
     }
@@ -233,7 +240,8 @@ impl Repository {
         accept: Option<&'static str>,
         cap: usize,
     ) -> Result<Response, Error> {
-        self.session.get(url, &Wanted { what, accept, cap }).await
+        // Boxed: it stands in many futures, several times in some.
+        Box::pin(self.session.get(url, &Wanted { what, accept, cap })).await
     }
 
     pub(crate) async fn write(
@@ -242,7 +250,7 @@ impl Repository {
         what: &str,
         write: impl Fn() -> Write,
     ) -> Result<Response, Error> {
-        self.session.write(url, what, write).await
+        Box::pin(self.session.write(url, what, write)).await
     }
 
     /// The next page that an answer names (RFC 8288); it must be of this repository.
@@ -261,11 +269,13 @@ impl Repository {
     }
 }
 
+/// The target of `rel="next"`, wherever it stands among several links.
 fn next_link(headers: &HeaderMap) -> Option<String> {
-    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = |parameter: &str| matches!(parameter.trim(), "rel=\"next\"" | "rel=next");
-        parameters.split(';').any(next).then(|| target.to_owned())
+    let next = |parameter: &str| matches!(parameter.trim(), "rel=\"next\"" | "rel=next");
+    let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    links.flat_map(|value| value.split('<').skip(1)).find_map(|link| {
+        let (target, parameters) = link.split_once('>')?;
+        parameters.trim_end_matches([',', ' ']).split(';').any(next).then(|| target.to_owned())
     })
 }
 

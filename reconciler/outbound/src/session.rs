@@ -142,6 +142,15 @@ impl Session {
         Self { http, name, places: last.into_iter().collect() }
     }
 
+    /// The same at each place alone, in their order.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        let alone = |place: &Place| {
+            let (http, name) = (self.http.clone(), self.name.clone());
+            Self { http, name, places: vec![place.clone()] }
+        };
+        self.places.iter().map(alone).collect()
+    }
+
     fn place_of(&self, url: &Url) -> Result<&Place, Error> {
         for place in &self.places {
             if url.as_str().starts_with(self.address(place, "")?.as_str()) {

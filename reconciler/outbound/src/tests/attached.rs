@@ -190,7 +190,7 @@ async fn what_is_broken_is_named_and_keeps_nothing_from_being_read() {
     let cases = [
         (put(referrer(other, BUNDLE, std::slice::from_ref(&layer))), "refers to sha256:"),
         (put(json!({"layers": [layer]})), "refers to none"),
-        (put(referrer(image(), BUNDLE, &[large])), "at most 16777216 are read"),
+        (put(referrer(image(), BUNDLE, &[large])), "1 to 16777216 are read"),
         (put(referrer(image(), BUNDLE, &[absent])), "no such thing"),
         (put(referrer(image(), BUNDLE, &[longer])), "more than 2 bytes"),
         (put(referrer(image(), BUNDLE, &[])), "no layer of it is a bundle"),
