@@ -13,6 +13,7 @@ use crate::*;
 mod attached;
 mod dialects;
 mod faults;
+mod lab;
 mod layout;
 mod places;
 mod push;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::referrers::Listing;
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -347,4 +348,52 @@ async fn an_index_tells_the_images_that_may_run_and_no_more_than_it_should() {
     let too_deep = nest(nest(index, &[]), &[]);
     let error = images.platforms(too_deep).await.unwrap_err();
     assert!(error.to_string().contains("3 indexes within each other"), "{error}");
+}
+
+#[tokio::test]
+async fn a_mirror_without_signatures_hides_none() {
+    let (registry, mirror) = (StandIn::start().await, StandIn::start().await);
+    let mirrored = format!("{}={}", registry.address, mirror.address).parse().unwrap();
+    let options = Options { mirrors: vec![mirrored], ..LOOPBACK };
+    let name = format!("{}/hospital/odoo", registry.address).parse().unwrap();
+    let repository = Registry::new(options).unwrap().repository(name);
+    let good = registry.attach(image(), BUNDLE, BUNDLE, "good");
+    registry.api(image(), &[(good, BUNDLE)]);
+    for stale in [ok(index(&[])), ok(index(&[(Digest::of(b"sbom"), "application/spdx+json")]))] {
+        mirror.says(path(&format!("referrers/{}", image())), stale);
+        assert_eq!(bundles(&repository.attached(image()).await.unwrap()), ["good"]);
+    }
+    // Where the registry itself cannot be asked, "none" of the mirror is no answer.
+    registry.says(path(&format!("referrers/{}", image())), Says::BreaksOff);
+    let error = repository.attached(image()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+#[test]
+fn neither_order_nor_number_of_entries_decides_what_is_looked_into() {
+    let of = |name: String, artifact_type: &str| {
+        Descriptor::of(Digest::of(name.as_bytes()), Some(artifact_type.to_owned()))
+    };
+    let mut entries: Vec<_> = (0..5000).map(|n| of(format!("sbom {n}"), "text/spdx")).collect();
+    entries.extend((0..5000).map(|n| of(format!("unclear {n}"), "")));
+    entries.extend((0..20).map(|n| of(format!("bundle {n}"), BUNDLE)));
+    // The same thing twice, once talked down.
+    entries.extend((0..20).map(|n| of(format!("bundle {n}"), "text/spdx")));
+    let read = |entries: &[Descriptor]| {
+        let mut listing = Listing::default();
+        for entry in entries {
+            listing.add(entry.clone(), "a list");
+        }
+        assert_eq!(listing.unread.len(), 1, "{:?}", listing.unread);
+        listing.relevant()
+    };
+    let first = read(&entries);
+    let bundles: Vec<_> = (0..20).map(|n| of(format!("bundle {n}"), BUNDLE).digest).collect();
+    assert!(bundles.iter().all(|bundle| first[..20].contains(bundle)));
+    for step in [1, 7, 4999, 7777] {
+        entries.rotate_left(step);
+        assert_eq!(read(&entries), first);
+        entries.reverse();
+        assert_eq!(read(&entries), first);
+    }
 }
