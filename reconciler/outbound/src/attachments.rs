@@ -5,7 +5,7 @@
 //! the reading goes on. That hides nothing: evidence only ever adds, a demand that is not met is
 //! refused with these reasons, and who can push could as well delete. Which 64 are read does not
 //! depend on the order of any list, and small content comes first, so that large content displaces
-//! no signature. Only when the registry itself gives nothing is it an error.
+//! no signature. Only when nothing at all could be read because of the registry is it an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::{Descriptor, Error, Images, Manifest};
 const MANIFESTS: usize = 64;
 /// Layers of one image that are read.
 const LAYERS: usize = 256;
+/// Bytes of all annotations of one manifest's layers: signatures, certificates, log entries.
+const ANNOTATIONS_CAP: usize = 1 << 20;
 const PAYLOAD_CAP: u64 = 1 << 20;
 /// SBOMs are large.
 const STATEMENT_CAP: u64 = 16 << 20;
@@ -112,7 +114,6 @@ pub(crate) async fn attached(images: &Images, image: Digest) -> Result<Vec<Found
         deadline: Instant::now() + DEADLINE,
         layers: Vec::new(),
         found: Vec::new(),
-        answered: false,
         failed: None,
     };
     let what = || format!("what is attached to {image}");
@@ -126,7 +127,6 @@ pub(crate) async fn attached(images: &Images, image: Digest) -> Result<Vec<Found
     }
     reading.referrers(relevant).await;
     for manifest in listing.older {
-        reading.answered = true;
         reading.wanted(manifest, true);
     }
     reading.contents().await;
@@ -139,8 +139,6 @@ struct Reading<'a> {
     deadline: Instant,
     layers: Vec<Descriptor>,
     found: Vec<Found>,
-    /// Whether anything was read at all.
-    answered: bool,
     /// The first failure that is the registry's own.
     failed: Option<Error>,
 }
@@ -171,15 +169,10 @@ impl Reading<'_> {
     /// What was read, or a note why it was not.
     fn taken<T>(&mut self, digest: Digest, read: Result<Result<T, Error>, Elapsed>) -> Option<T> {
         match read {
-            Ok(Ok(value)) => {
-                self.answered = true;
-                return Some(value);
-            }
+            Ok(Ok(value)) => return Some(value),
             Ok(Err(error)) => {
                 self.unreadable(digest, &error.to_string());
-                if error.is_of_content() {
-                    self.answered = true;
-                } else {
+                if !error.is_of_content() {
                     self.failed.get_or_insert(error);
                 }
             }
@@ -187,6 +180,7 @@ impl Reading<'_> {
                 let seconds = DEADLINE.as_secs();
                 let why = format!("it could not be read within {seconds} s for the whole image");
                 self.unreadable(digest, &why);
+                self.failed.get_or_insert_with(|| self.images.too_slow(digest.to_string()));
             }
         }
         None
@@ -203,26 +197,35 @@ impl Reading<'_> {
             return self.unreadable(manifest.digest, &why);
         }
         let named = Relevance::of(manifest.artifact_type()) == Relevance::Named || by_tag;
-        let before = self.layers.len();
-        let known = manifest.parts.layers.into_iter().filter(|one| cap(&one.media_type).is_some());
-        self.layers.extend(known);
-        if named && self.layers.len() == before {
-            self.unreadable(manifest.digest, "no layer of it is a bundle, signature or envelope");
+        let digest = manifest.digest;
+        let mut layers = manifest.parts.layers;
+        layers.retain(|one| cap(&one.media_type).is_some());
+        if named && layers.is_empty() {
+            self.unreadable(digest, "no layer of it is a bundle, signature or envelope");
+        }
+        let notes = layers.iter().flat_map(|one| &one.annotations).map(|(k, v)| k.len() + v.len());
+        if notes.sum::<usize>() > ANNOTATIONS_CAP {
+            let why = format!("its layers have more than {ANNOTATIONS_CAP} bytes of annotations");
+            return self.unreadable(digest, &why);
+        }
+        self.layers.append(&mut layers);
+        self.small_ones();
+    }
+
+    /// Keeps as many layers as are read, the small ones.
+    fn small_ones(&mut self) {
+        self.layers.sort_by(|a, b| key(a).cmp(&key(b)));
+        self.layers.dedup_by(|a, b| key(a) == key(b));
+        if self.layers.len() > LAYERS {
+            self.layers.truncate(LAYERS);
+            let why = format!("more signatures are attached, but at most {LAYERS} are read");
+            self.unreadable(self.image, &why);
         }
     }
 
     /// Reads the layers, small ones first.
     async fn contents(&mut self) {
-        let mut layers = std::mem::take(&mut self.layers);
-        layers.sort_by(|a, b| key(a).cmp(&key(b)));
-        layers.dedup_by(|a, b| key(a) == key(b));
-        let beyond = layers.len().saturating_sub(LAYERS);
-        if beyond > 0 {
-            layers.truncate(LAYERS);
-            let why =
-                format!("{beyond} more signatures are attached, but at most {LAYERS} are read");
-            self.unreadable(self.image, &why);
-        }
+        let layers = std::mem::take(&mut self.layers);
         // What is stated decides what is read, so that it does not depend on what comes first.
         let (mut left, mut fetched) = (TOTAL_CAP, Vec::new());
         for layer in layers {
@@ -275,8 +278,9 @@ impl Reading<'_> {
     }
 
     fn end(self) -> Result<Vec<Found>, Error> {
-        let Self { mut found, answered, failed, .. } = self;
-        if let Some(error) = failed.filter(|_| !answered) {
+        let Self { mut found, failed, .. } = self;
+        let nothing = found.iter().all(|one| matches!(one, Found::Unreadable { .. }));
+        if let Some(error) = failed.filter(|_| nothing) {
             return Err(error);
         }
         found.sort();

@@ -31,6 +31,8 @@ const BLOBS: &str = "blobs/sha256";
 /// Blobs that are looked at for what refers to an image, and their bytes in all.
 const SCANNED: usize = 10_000;
 const SCANNED_BYTES: usize = 256 << 20;
+/// Manifests of the older layout that are read.
+const OLDER_READ: usize = 64;
 /// Members of an archive.
 const MEMBERS: usize = 100_000;
 
@@ -223,10 +225,15 @@ impl Opened {
         let by_name = older.iter().flat_map(|name| self.named(name));
         let marked = |entry: &&Descriptor| kind(entry).is_some_and(|kind| KINDS.contains(&kind));
         let by_mark = self.entries.iter().filter(marked);
-        for entry in by_name.chain(by_mark) {
-            let read = self.blob(entry.digest, MANIFEST_CAP).and_then(|bytes| {
-                Manifest::read(bytes, None)
-                    .map_err(|why| self.malformed(&entry.digest.to_string(), why))
+        let mut all: Vec<_> = by_name.chain(by_mark).map(|entry| entry.digest).collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > OLDER_READ {
+            listing.note(format!("of {} lists of signatures, {OLDER_READ} are read", all.len()));
+        }
+        for digest in all.into_iter().take(OLDER_READ) {
+            let read = self.blob(digest, MANIFEST_CAP).and_then(|bytes| {
+                Manifest::read(bytes, None).map_err(|why| self.malformed(&digest.to_string(), why))
             });
             match read {
                 Ok(manifest) => listing.older.push(manifest),

@@ -5,8 +5,9 @@
 //! address of the machine, its link or its cloud, no credentials across hosts, plain HTTP to
 //! loopback addresses only and only when told, redirects followed by our own rules.
 //!
-//! On it stands the reading side of the OCI distribution protocol: [`Registry`] and
-//! [`Repository`]. `oci-client`'s has no body cap, no referrer pages and no redirect policy, and
+//! On it stands the OCI distribution protocol as far as it is used here: reading, finding what is
+//! attached to an image, and pushing beside one ([`Registry`], [`Repository`]); [`Images`] reads
+//! the same from a layout on disk. `oci-client` has no body cap, no referrer pages and no redirect policy, and
 //! takes any error of the referrers tag for "none". Here errors stay errors, and whatever is
 //! asked for by digest is digested again over the bytes that came.
 

@@ -20,6 +20,7 @@ use crate::{Descriptor, Error, Manifest, Repository};
 
 /// The most entries of a list that are looked at, whatever their kind.
 const LISTED: usize = 4096;
+const LISTED_BYTES: usize = 64 << 20;
 const PAGES: usize = 100;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The tags of cosign's older layout that hold something signed.
@@ -210,11 +211,18 @@ impl Repository {
         }
         let mut listing = Listing::default();
         let (mut asked, mut said) = (BTreeSet::<Url>::new(), BTreeSet::<Digest>::new());
-        while asked.len() < PAGES {
+        let mut bytes = 0;
+        while asked.len() < PAGES && bytes < LISTED_BYTES {
             let response = match self.get(url.clone(), &what, Some(INDEX), MANIFEST_CAP).await {
                 Err(Error::NotFound { .. }) if asked.is_empty() => return Ok(listing),
+                // Entries carry the notes of whoever pushed them, so that they can be made large.
+                Err(error @ Error::TooLarge { .. }) => {
+                    listing.note(error.to_string());
+                    return Ok(listing);
+                }
                 answer => answer?,
             };
+            bytes += response.body.len();
             let page = read_json::<Page>(&response, &what)?;
             // A page may be empty where the registry filters, but not say again what was said.
             let empty = page.manifests.as_ref().is_none_or(Vec::is_empty);
@@ -228,7 +236,9 @@ impl Repository {
             }
             url = next;
         }
-        listing.note(format!("the list of referrers has more than {PAGES} pages"));
+        listing.note(format!(
+            "the list of referrers has more than {PAGES} pages or {LISTED_BYTES} bytes"
+        ));
         Ok(listing)
     }
 

@@ -240,6 +240,12 @@ async fn an_error_of_a_list_is_not_an_empty_list() {
     registry.says(path(&format!("manifests/{listed}")), status(503));
     let error = repository.attached(image()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    let blob = json!({"mediaType": BUNDLE, "digest": listed, "size": 6});
+    let manifest = registry.put("manifests", referrer(image(), BUNDLE, &[blob]).to_string());
+    registry.api(image(), &[(manifest, BUNDLE)]);
+    registry.says(path(&format!("blobs/{listed}")), Says::BreaksOff);
+    let error = repository.attached(image()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -317,13 +323,24 @@ async fn large_content_displaces_no_signature() {
             layer
         })
         .collect();
-    let flood = registry.put("manifests", referrer(image(), ENVELOPE, &layers).to_string());
-    registry.api(image(), &[(flood, ENVELOPE), (good, BUNDLE)]);
+    let mut noted = large.clone();
+    noted["annotations"] = json!({"n": " ".repeat(1 << 20)});
+    let put = |layers| registry.put("manifests", referrer(image(), ENVELOPE, layers).to_string());
+    let (flood, noted) = (put(&layers), put(&[noted]));
+    registry.api(image(), &[(flood, ENVELOPE), (noted, ENVELOPE), (good, BUNDLE)]);
     let found = registry.attached(image()).await;
     assert_eq!(bundles(&found), ["good"]);
     let layers = found.iter().filter(|found| matches!(found, Found::Layer { .. })).count();
     assert_eq!(layers, 4, "64 MiB in all");
-    assert!(unreadable(&found)[0].contains("67108864 bytes"), "{:?}", unreadable(&found));
+    let reasons = unreadable(&found).join("\n");
+    assert!(reasons.contains("67108864 bytes"), "{reasons}");
+    assert!(reasons.contains("1048576 bytes of annotations"), "{reasons}");
+    // A list that was made too large takes the older tags with it no more than anything else.
+    registry.says(path(&format!("referrers/{}", image())), Says::Endless);
+    let signature = registry.layer(SIMPLE, "payload");
+    registry.tag(image(), ".sig", json!({"layers": [signature]}).to_string());
+    let found = registry.attached(image()).await;
+    assert_eq!((found.len(), unreadable(&found).len()), (2, 1), "{found:?}");
 }
 
 #[tokio::test]
