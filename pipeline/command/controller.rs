@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_cluster::Cluster;
-use tidegate_outbound::Registry;
 use tidegate_render::Renderer;
 
 use crate::failure::Failure;
+use crate::outside::Outside;
 use crate::session::Connection;
 
 /// How many Syncs may work at the same time.
@@ -33,6 +33,8 @@ pub struct Args {
     /// How often registries are looked at.
     #[arg(long, default_value = "1m")]
     pub image_interval: tidegate_ids::Period,
+    #[command(flatten)]
+    pub outside: Outside,
     /// Write logs as JSON, one object a line.
     #[arg(long)]
     pub log_json: bool,
@@ -53,11 +55,8 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
         .map_err(|e| failed("connecting to the cluster")(e.to_string()))?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let renderer = Arc::new(Renderer::new(args.worker, workers));
-    let registry = Registry::new(tidegate_outbound::Options {
-        plain_http_on_loopback: true,
-        ..Default::default()
-    })
-    .map_err(|e| failed("starting")(e.to_string()))?;
+    let registry = args.outside.registry()?;
+    let kept = registry.clone();
     let repositories = tidegate_sync::SourceOptions {
         folder: args.work_dir.join("mirrors"),
         limits: tidegate_source::Limits::default(),
@@ -91,6 +90,7 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
         ended = tidegate_console::serve(args.listen, sources.clone()) => {
             ended.map_err(|e| failed("serving")(e.to_string()))
         }
+        () = args.outside.keep_credentials_fresh(&kept) => Ok(()),
         () = stopped() => Ok(()),
     }
 }

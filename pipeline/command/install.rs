@@ -29,6 +29,17 @@ pub struct Args {
     /// The key of userInfo.extra that proves a person's own credential to the API server.
     #[arg(long, value_name = "KEY", default_value = CREDENTIAL_ID)]
     pub credential_extra: String,
+    /// A Secret in the engine's namespace with credentials of registries, of type
+    /// kubernetes.io/dockerconfigjson. The engine reads registries with them.
+    #[arg(long, value_name = "SECRET")]
+    pub registry_secret: Option<String>,
+    /// A ConfigMap in the engine's namespace whose ca.crt holds certificate authorities that the
+    /// engine trusts beside the machine's own.
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub authorities: Option<String>,
+    /// Further arguments of the engine, such as --registry-alias; see tidegate controller --help.
+    #[arg(last = true, value_name = "ENGINE ARGUMENTS")]
+    pub engine: Vec<String>,
 }
 
 /// Everything, in an order in which it can be applied.
@@ -132,7 +143,7 @@ fn engine(system: &str, args: &Args) -> Vec<Document> {
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labelled(labels.clone())},
-                "spec": pod(system, &args.image),
+                "spec": pod(system, args),
             },
         },
     });
@@ -152,8 +163,43 @@ fn engine(system: &str, args: &Args) -> Vec<Document> {
     ]
 }
 
-fn pod(system: &str, image: &str) -> Value {
+fn pod(system: &str, args: &Args) -> Value {
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 5});
+    let arguments = [
+        "controller",
+        "--listen",
+        "0.0.0.0:8080",
+        "--work-dir",
+        "/var/lib/tidegate",
+        "--system-namespace",
+        system,
+    ];
+    let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
+    let mut mounts = vec![
+        json!({"name": "work", "mountPath": "/var/lib/tidegate"}),
+        json!({"name": "tmp", "mountPath": "/tmp"}),
+    ];
+    let mut volumes = vec![
+        json!({"name": "work", "emptyDir": {"sizeLimit": "4Gi"}}),
+        json!({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}),
+    ];
+    let mut mount = |name: &str, file: &str, flag: &str, source: Value| {
+        let folder = format!("/etc/tidegate/{name}");
+        arguments.extend([flag.to_owned(), format!("{folder}/{file}")]);
+        mounts.push(json!({"name": name, "mountPath": folder, "readOnly": true}));
+        let mut volume = source;
+        volume["name"] = name.into();
+        volumes.push(volume);
+    };
+    if let Some(secret) = &args.registry_secret {
+        let source = json!({"secret": {"secretName": secret}});
+        mount("registries", ".dockerconfigjson", "--registry-config", source);
+    }
+    if let Some(authorities) = &args.authorities {
+        let source = json!({"configMap": {"name": authorities}});
+        mount("authorities", "ca.crt", "--ca-file", source);
+    }
+    arguments.extend(args.engine.iter().cloned());
     json!({
         "serviceAccountName": ENGINE,
         "automountServiceAccountToken": true,
@@ -164,8 +210,8 @@ fn pod(system: &str, image: &str) -> Value {
         },
         "containers": [{
             "name": "engine",
-            "image": image,
-            "args": ["controller", "--listen", "0.0.0.0:8080", "--work-dir", "/var/lib/tidegate", "--system-namespace", system],
+            "image": args.image,
+            "args": arguments,
             "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
             "livenessProbe": probe("/healthz"),
             "readinessProbe": probe("/readyz"),
@@ -174,15 +220,9 @@ fn pod(system: &str, image: &str) -> Value {
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                 "capabilities": {"drop": ["ALL"]},
             },
-            "volumeMounts": [
-                {"name": "work", "mountPath": "/var/lib/tidegate"},
-                {"name": "tmp", "mountPath": "/tmp"},
-            ],
+            "volumeMounts": mounts,
         }],
-        "volumes": [
-            {"name": "work", "emptyDir": {"sizeLimit": "4Gi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
-        ],
+        "volumes": volumes,
     })
 }
 
@@ -192,9 +232,52 @@ mod tests {
     use tidegate_schemas::SYSTEM_NAMESPACE;
 
     fn printed() -> Vec<Document> {
-        let args =
-            Args { image: "tidegate:test".to_owned(), credential_extra: CREDENTIAL_ID.to_owned() };
-        documents(SYSTEM_NAMESPACE, &args).unwrap()
+        documents(SYSTEM_NAMESPACE, &args()).unwrap()
+    }
+
+    fn args() -> Args {
+        Args {
+            image: "tidegate:test".to_owned(),
+            credential_extra: CREDENTIAL_ID.to_owned(),
+            registry_secret: None,
+            authorities: None,
+            engine: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_engine_finds_the_credentials_and_authorities_it_is_given() {
+        let args = Args {
+            registry_secret: Some("registries".to_owned()),
+            authorities: Some("hospital-ca".to_owned()),
+            engine: vec!["--registry-alias".to_owned(), "ghcr.io=harbor.example.com".to_owned()],
+            ..args()
+        };
+        let pod = pod(SYSTEM_NAMESPACE, &args);
+        let container = &pod["containers"][0];
+        let arguments: Vec<_> =
+            container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+        assert_eq!(
+            arguments[7..],
+            [
+                "--registry-config",
+                "/etc/tidegate/registries/.dockerconfigjson",
+                "--ca-file",
+                "/etc/tidegate/authorities/ca.crt",
+                "--registry-alias",
+                "ghcr.io=harbor.example.com",
+            ]
+        );
+        for (mount, volume) in container["volumeMounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(pod["volumes"].as_array().unwrap())
+        {
+            assert_eq!(mount["name"], volume["name"]);
+        }
+        assert_eq!(pod["volumes"][2]["secret"]["secretName"], "registries");
+        assert_eq!(pod["volumes"][3]["configMap"]["name"], "hospital-ca");
     }
 
     #[test]

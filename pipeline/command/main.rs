@@ -18,6 +18,7 @@ mod get;
 mod install;
 mod lanes;
 mod objects;
+mod outside;
 mod people;
 mod session;
 mod setup;

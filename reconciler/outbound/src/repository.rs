@@ -4,7 +4,7 @@
 //! bytes are digested again.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LINK};
@@ -34,7 +34,7 @@ pub struct Registry {
     http: Http,
     mirrors: Arc<Vec<Mirror>>,
     aliases: Arc<Vec<Mirror>>,
-    keychain: Keychain,
+    keychain: Arc<RwLock<Keychain>>,
     tokens: Arc<Tokens>,
     /// Lists under tags are written one at a time; see `push`.
     tag_writes: Arc<Mutex<()>>,
@@ -42,7 +42,7 @@ pub struct Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("keychain", &self.keychain).finish_non_exhaustive()
+        f.debug_struct("Registry").field("keychain", &self.keychain()).finish_non_exhaustive()
     }
 }
 
@@ -62,7 +62,7 @@ impl Registry {
             http,
             mirrors: mirrors.into(),
             aliases: aliases.into(),
-            keychain: Keychain::default(),
+            keychain: Arc::default(),
             tokens: Arc::default(),
             tag_writes: Arc::default(),
         }
@@ -72,13 +72,22 @@ impl Registry {
     /// tokens that were given for the same credentials.
     #[must_use]
     pub fn with_keychain(&self, keychain: Keychain) -> Self {
-        Self { keychain, ..self.clone() }
+        Self { keychain: Arc::new(RwLock::new(keychain)), ..self.clone() }
+    }
+
+    /// Shows these credentials from now on, for repositories that are named later; clones do, too.
+    pub fn replace_keychain(&self, keychain: Keychain) {
+        *self.keychain.write().unwrap_or_else(PoisonError::into_inner) = keychain;
+    }
+
+    fn keychain(&self) -> Keychain {
+        self.keychain.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same client with these credentials before its own.
     #[must_use]
     pub fn showing(&self, keychain: Keychain) -> Self {
-        self.with_keychain(keychain.and(&self.keychain))
+        self.with_keychain(keychain.and(&self.keychain()))
     }
 
     /// One repository. It is asked for where aliases and mirrors say, at each place with the
@@ -86,7 +95,7 @@ impl Registry {
     #[must_use]
     pub fn repository(&self, name: RepositoryName) -> Repository {
         let places = places(&name, &self.mirrors, &self.aliases);
-        let session = Session::new(self.http.clone(), name, places, &self.keychain, &self.tokens);
+        let session = Session::new(self.http.clone(), name, places, &self.keychain(), &self.tokens);
         Repository { session: Arc::new(session), tag_writes: Arc::clone(&self.tag_writes) }
     }
 }

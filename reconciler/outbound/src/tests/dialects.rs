@@ -363,6 +363,18 @@ async fn a_token_that_ends_or_is_withdrawn_is_renewed() {
 }
 
 #[tokio::test]
+async fn credentials_that_are_replaced_are_shown_from_then_on() {
+    let (name, dialect, credentials) = dialects().swap_remove(3);
+    let mut web = Web::new();
+    dialect.start(&mut web).await;
+    let registry = web.registry(web.options());
+    let engine = registry.clone();
+    engine.repository(name.parse().unwrap()).tags().await.unwrap_err();
+    registry.replace_keychain(keychain(credentials));
+    engine.repository(name.parse().unwrap()).tags().await.unwrap();
+}
+
+#[tokio::test]
 async fn many_requests_fetch_one_token() {
     let (name, dialect, credentials) = dialects().swap_remove(3);
     let mut web = Web::new();

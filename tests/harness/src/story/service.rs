@@ -54,6 +54,8 @@ impl Service {
             address.clone(),
             "--image-interval".into(),
             POLL.into(),
+            // The lab's registry is on this machine.
+            "--plain-http-on-loopback".into(),
         ];
         let part = Part { args: command_line.into(), env: LOG.map(str::to_owned).into() };
         let service = Self { folder: lab.folder().to_owned(), part, address };
