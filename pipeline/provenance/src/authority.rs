@@ -19,6 +19,7 @@ use crate::identity::Identity;
 #[derive(Clone)]
 pub struct Authority {
     name: String,
+    fingerprint: Digest,
     pub(crate) who: Who,
 }
 
@@ -76,8 +77,9 @@ impl Authority {
             return Err(wrong("validFrom is not before validUntil".to_owned()));
         }
         let valid = Window { from: valid_from, until: valid_until };
+        let fingerprint = Digest::of(spki.as_bytes());
         let who = Who::Key(Arc::new(Key { spki, schemes, log, valid }));
-        Ok(Self { name: name.to_owned(), who })
+        Ok(Self { name: name.to_owned(), fingerprint, who })
     }
 
     /// Whoever proved this identity to a certificate authority.
@@ -86,7 +88,10 @@ impl Authority {
     /// [`Error::Identity`] when something asked for is empty, or can never or always match.
     pub fn keyless(stated: &KeylessAuthority) -> Result<Self, Error> {
         let identity = Identity::new(stated)?;
-        Ok(Self { name: identity.name(), who: Who::Keyless(Arc::new(identity)) })
+        let name = identity.name();
+        let fingerprint = Digest::of(identity.canonical().to_string().as_bytes());
+        let who = Who::Keyless(Arc::new(identity));
+        Ok(Self { name, fingerprint, who })
     }
 
     /// The same authority, a key called by its fingerprint.
@@ -105,10 +110,7 @@ impl Authority {
     /// an identity, a digest of all that is asked for.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
-        match &self.who {
-            Who::Key(key) => Digest::of(key.spki.as_bytes()),
-            Who::Keyless(identity) => Digest::of(identity.canonical().to_string().as_bytes()),
-        }
+        self.fingerprint
     }
 
     /// The time after which its signatures without a trusted time no longer count.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
-use sigstore_verify::crypto::CertificateInfo;
+use sigstore_verify::crypto::{CertificateInfo, SubjectAltName};
 use tidegate_schemas::{KeylessAuthority, TextMatch};
 
 use crate::Error;
@@ -116,7 +116,7 @@ impl Identity {
 
     /// Whether a verified certificate is by this identity.
     pub(crate) fn accepts(&self, certificate: &CertificateInfo) -> Result<(), Mismatch> {
-        let subject = certificate.identity.as_ref().map(|subject| subject.as_str());
+        let subject = certificate.identity.as_ref().map(SubjectAltName::as_str);
         exactly("issuer", certificate.issuer.as_deref(), &self.issuer)?;
         self.subject.accepts("subject", subject)?;
         let claims = Claims::of(certificate);

@@ -208,14 +208,14 @@ impl Instance {
             &sequence(&[ECDSA_SHA256]),
             &tlv(4, &[signature.as_bytes()]),
         ]);
-        let signed = sequence(&[
+        let content = sequence(&[
             &integer(3),
             &tlv(0x31, &[&sha256]),
             &sequence(&[&token_info, &tlv(0xa0, &[&tlv(4, &[&info])])]),
             &tlv(0x31, &[&signer]),
         ]);
         let kind = oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2]);
-        sequence(&[&kind, &tlv(0xa0, &[&signed])])
+        sequence(&[&kind, &tlv(0xa0, &[&content])])
     }
 }
 

@@ -62,7 +62,7 @@ impl Evidence {
                 .ok_or(Shortcoming::Message { attached: signed.attached })
                 .and_then(|artifact| prove(signed, &artifact, authority, roots, now));
             match proof {
-                Ok((signer, witnessed)) => proved.extend(as_proved(signed, signer, witnessed)),
+                Ok((maker, witnessed)) => proved.extend(as_proved(signed, maker, witnessed)),
                 Err(shortcoming) => shortcomings.push(shortcoming),
             }
         }
@@ -109,8 +109,8 @@ fn sha256(digest: Digest) -> Bytes<'static> {
     Bytes::from_digest(sigstore_verify::types::Sha256Hash::new(*digest.bytes()))
 }
 
-fn as_proved(signed: &Signed, signer: Signer, witnessed: Witnessed) -> Option<Proved> {
-    let (subjects, predicate_type, predicate) = match &signed.content {
+fn as_proved(read: &Signed, signer: Signer, witnessed: Witnessed) -> Option<Proved> {
+    let (subjects, predicate_type, predicate) = match &read.content {
         Content::Statement { predicate_type, predicate, subjects, .. } => {
             (subjects.clone(), predicate_type.clone(), predicate.clone())
         }
@@ -120,7 +120,7 @@ fn as_proved(signed: &Signed, signer: Signer, witnessed: Witnessed) -> Option<Pr
         Content::Message => return None,
     };
     let Witnessed { logs, timestamps, times } = witnessed;
-    let attached = signed.attached;
+    let attached = read.attached;
     Some(Proved { attached, signer, subjects, predicate_type, predicate, logs, timestamps, times })
 }
 
@@ -133,7 +133,7 @@ fn prove(
     now: Timestamp,
 ) -> Result<(Signer, Witnessed), Shortcoming> {
     let attached = signed.attached;
-    let (signer, witnessed) = match &authority.who {
+    let (maker, witnessed) = match &authority.who {
         Who::Key(key) => {
             let witnessed = by_key(signed, artifact, authority, key, roots)?;
             in_window(attached, authority, key, &witnessed, now)?;
@@ -144,7 +144,7 @@ fn prove(
     };
     match witnessed.times.iter().find(|time| **time > now + AHEAD) {
         Some(at) => Err(Shortcoming::Future { attached, at: *at }),
-        None => Ok((signer, witnessed)),
+        None => Ok((maker, witnessed)),
     }
 }
 
@@ -257,6 +257,7 @@ fn by_identity(
                 let subject = stated.map_or_else(String::new, ToString::to_string);
                 if let Err(why) = identity.accepts(&certificate) {
                     let authority = name;
+                    let why = Box::new(why);
                     return Err(Shortcoming::OtherIdentity { attached, subject, authority, why });
                 }
                 let issuer = certificate.issuer.clone().unwrap_or_default();

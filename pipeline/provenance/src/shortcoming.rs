@@ -88,7 +88,7 @@ pub enum Shortcoming {
         /// Who is asked for.
         authority: String,
         /// Where they differ.
-        why: Mismatch,
+        why: Box<Mismatch>,
     },
     /// Signed by who is asked for, but in no transparency log.
     NoLogEntry {
@@ -290,7 +290,7 @@ mod tests {
             attached,
             subject: "evil@example.com".to_owned(),
             authority: "anna@hospital.example (https://accounts.example.com)".to_owned(),
-            why,
+            why: Box::new(why),
         };
         let time: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let (from, until) = (Some(time), Some(time + jiff::SignedDuration::from_hours(24)));
