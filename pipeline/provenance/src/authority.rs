@@ -160,8 +160,10 @@ impl Key {
 }
 
 impl Window {
-    pub(crate) fn contains(&self, time: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until)
+    /// Which end a time misses, if any: whether it is too early, and that end.
+    pub(crate) fn missed_by(&self, time: Timestamp) -> Option<(bool, Timestamp)> {
+        let early = self.from.filter(|from| time < *from).map(|from| (true, from));
+        early.or(self.until.filter(|until| time > *until).map(|until| (false, until)))
     }
 }
 

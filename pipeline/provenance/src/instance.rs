@@ -47,6 +47,7 @@ pub(crate) struct Statement {
     entries: Vec<Value>,
     stamps: Vec<Value>,
     verifier: String,
+    spki: Vec<u8>,
 }
 
 impl Instance {
@@ -154,6 +155,31 @@ impl Instance {
         statement
     }
 
+    /// Puts the statement into a log of Rekor v2: a proof and no time.
+    pub(crate) fn tile(&self, log: usize, mut statement: Statement) -> Statement {
+        let signed = pae(PAYLOAD_TYPE, &statement.payload);
+        let mut verifier = match &statement.material["certificate"] {
+            Value::Null => json!({"publicKey": {"rawBytes": base64(&statement.spki)}}),
+            certificate => json!({"x509Certificate": certificate}),
+        };
+        verifier["keyDetails"] = "PKIX_ECDSA_P256_SHA_256".into();
+        let body = json!({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {
+            "hashedRekordV002": {
+                "data": {"algorithm": "SHA2_256", "digest": base64(Digest::of(&signed).bytes())},
+                "signature": {"content": base64(&statement.signature), "verifier": verifier},
+            },
+        }});
+        let body = body.to_string();
+        statement.entries.push(json!({
+            "logIndex": "0",
+            "logId": {"keyId": base64(log_id(&self.logs[log]).bytes())},
+            "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"},
+            "inclusionProof": proof(&self.logs[log], body.as_bytes()),
+            "canonicalizedBody": base64(body.as_bytes()),
+        }));
+        statement
+    }
+
     /// An entry with a log's promise.
     pub(crate) fn entry(&self, log: usize, kind: &str, body: &Value, at: Timestamp) -> Value {
         let (key, seconds) = (&self.logs[log], at.as_second());
@@ -231,7 +257,7 @@ impl Statement {
         let payload = statement.to_string().into_bytes();
         let signature = key.sign(&pae(PAYLOAD_TYPE, &payload)).unwrap().into_bytes();
         let (entries, stamps) = (Vec::new(), Vec::new());
-        Self { payload, signature, material, entries, stamps, verifier }
+        Self { payload, signature, material, entries, stamps, verifier, spki: spki(key) }
     }
 
     /// The bundle (v0.3).

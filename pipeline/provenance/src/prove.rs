@@ -225,14 +225,21 @@ fn in_window(
     now: Timestamp,
 ) -> Result<(), Shortcoming> {
     let proved = !witnessed.times.is_empty();
-    let outside = if proved {
-        witnessed.times.iter().copied().find(|time| !key.valid.contains(*time))
-    } else {
-        Some(now).filter(|now| !key.valid.contains(*now))
-    };
-    let Some(at) = outside else { return Ok(()) };
-    let (authority, from, until) = (authority.name().to_owned(), key.valid.from, key.valid.until);
-    Err(Shortcoming::OutsideWindow { attached, authority, at, proved, from, until })
+    let times = if proved { witnessed.times.as_slice() } else { std::slice::from_ref(&now) };
+    for at in times.iter().copied() {
+        if let Some((early, edge)) = key.valid.missed_by(at) {
+            let authority = authority.name().to_owned();
+            return Err(Shortcoming::OutsideWindow {
+                attached,
+                authority,
+                at,
+                proved,
+                early,
+                edge,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn by_identity(

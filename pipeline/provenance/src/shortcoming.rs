@@ -123,10 +123,10 @@ pub enum Shortcoming {
         at: Timestamp,
         /// Whether a log or timestamp authority proves that time.
         proved: bool,
-        /// From when it is valid.
-        from: Option<Timestamp>,
-        /// Until when.
-        until: Option<Timestamp>,
+        /// Whether it was too early, and not too late.
+        early: bool,
+        /// From when, or until when, it is valid.
+        edge: Timestamp,
     },
     /// A log or timestamp authority says it was signed later than now.
     Future {
@@ -240,13 +240,9 @@ impl fmt::Display for Shortcoming {
                 }
                 write!(f, "; sign again, or name the root it was made with in spec.roots")
             }
-            Self::OutsideWindow { authority, at, proved, from, until, .. } => {
-                write!(f, "bundle {attached} is signed by {authority}, ")?;
-                match (from, until) {
-                    (Some(from), _) if at < from => write!(f, "which is valid from {from}, ")?,
-                    (_, Some(until)) => write!(f, "which was valid until {until}, ")?,
-                    _ => {}
-                }
+            Self::OutsideWindow { authority, at, proved, early, edge, .. } => {
+                let valid = if *early { "is valid from" } else { "was valid until" };
+                write!(f, "bundle {attached} is signed by {authority}, which {valid} {edge}, ")?;
                 if *proved {
                     write!(f, "at {at}; sign again with the key that is valid now")
                 } else {
@@ -293,10 +289,11 @@ mod tests {
             why: Box::new(why),
         };
         let time: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let (from, until) = (Some(time), Some(time + jiff::SignedDuration::from_hours(24)));
+        let after = |hours| time + jiff::SignedDuration::from_hours(hours);
         let window = |hours, proved| {
-            let at = time + jiff::SignedDuration::from_hours(hours);
-            Shortcoming::OutsideWindow { attached, authority: authority(), at, proved, from, until }
+            let (at, early) = (after(hours), hours < 0);
+            let (authority, edge) = (authority(), if early { time } else { after(24) });
+            Shortcoming::OutsideWindow { attached, authority, at, proved, early, edge }
         };
         let under = vec![
             ("lab".to_owned(), "invalid checkpoint: no valid signature".to_owned()),

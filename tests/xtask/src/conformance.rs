@@ -72,16 +72,15 @@ impl Case {
             Some(json) => Roots::from_json("trusted_root.json", &json).unwrap_or_default(),
             None => Roots::public_good().map_err(|error| wrong(folder, &error))?,
         };
-        let authorities = match text(folder, "key.pub")? {
-            Some(pem) => vec![Authority::key("key.pub", &pem, Log::Required, None, None)],
-            None => {
-                let stated = |file, default: &str| {
-                    text(folder, file).map(|text| {
-                        text.map_or_else(|| default.to_owned(), |text| text.trim().to_owned())
-                    })
-                };
-                identities(stated("issuer", ISSUER)?, &stated("identity", IDENTITY)?)
-            }
+        let authorities = if let Some(pem) = text(folder, "key.pub")? {
+            vec![Authority::key("key.pub", &pem, Log::Required, None, None)]
+        } else {
+            let stated = |file, default: &str| {
+                text(folder, file).map(|text| {
+                    text.map_or_else(|| default.to_owned(), |text| text.trim().to_owned())
+                })
+            };
+            identities(&stated("issuer", ISSUER)?, &stated("identity", IDENTITY)?)
         };
         // Nor does anything by a key that cannot be read.
         let authorities = authorities.into_iter().filter_map(Result::ok).collect();
@@ -103,6 +102,7 @@ impl Case {
         forms.map(|(form, artifact)| (form, self.outcome(artifact)))
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the suite asks what verifies now")]
     fn outcome(&self, artifact: Artifact<'_>) -> Option<String> {
         let now = jiff::Timestamp::now();
         let verify = |authority| verify_bundle(&self.bundle, artifact, authority, &self.roots, now);
@@ -122,7 +122,7 @@ impl Case {
 /// The suite names an issuer and a subject only. A certificate of a CI service counts here only for
 /// who names its repository and ref too, so both are asked: that identity with its workflow's own
 /// repository, and without any.
-fn identities(issuer: String, subject: &str) -> Vec<Result<Authority, tidegate_provenance::Error>> {
+fn identities(issuer: &str, subject: &str) -> Vec<Result<Authority, tidegate_provenance::Error>> {
     let exact = |text: &str| TextMatch { exact: Some(text.to_owned()), regex: None };
     let workload = subject.strip_prefix("https://github.com/").and_then(|path| {
         let (path, ref_) = path.split_once('@')?;
@@ -131,7 +131,7 @@ fn identities(issuer: String, subject: &str) -> Vec<Result<Authority, tidegate_p
         Some(SourceMatch { repository, repository_id: None, ref_: exact(ref_) })
     });
     let authority = |source| {
-        let (issuer, subject) = (issuer.clone(), exact(subject));
+        let (issuer, subject) = (issuer.to_owned(), exact(subject));
         let (workflow, trigger, runner) = (None, None, None);
         Authority::keyless(&KeylessAuthority { issuer, subject, source, workflow, trigger, runner })
     };

@@ -272,6 +272,33 @@ fn known_break_in_expired_certificate_with_no_trusted_time() {
 }
 
 #[test]
+fn rekor_v2_proves_no_time_so_that_a_timestamp_authority_has_to() {
+    let (instance, key) = (Instance::new(1, 1), key());
+    let roots = instance.roots("lab");
+    let authority = Authority::keyless(&anna()).unwrap();
+    let signed = || instance.tile(0, instance.keyless(&statement(), &ANNA, at(0)));
+    refused(proof(signed().attached(), &authority, &roots), "no verified timestamp");
+    let stamped = instance.stamp(0, signed(), at(1)).attached();
+    let proved = proof(stamped, &authority, &roots).unwrap();
+    assert_eq!(proved.logs.into_iter().collect::<Vec<_>>(), [instance.log_id(0)]);
+    assert_eq!((proved.timestamps.len(), proved.times), (1, vec![at(1)]));
+    let late = instance.stamp(0, signed(), at(11)).attached();
+    refused(proof(late, &authority, &roots), "CertExpired");
+    // A key's entry needs none, and then nothing says that it was not made just now.
+    let by_key = || instance.tile(0, Statement::by_key(&key, &statement())).attached();
+    let until = |minutes| windowed(&key, Log::Required, None, Some(at(minutes))).unwrap();
+    let proved = proof(by_key(), &until(70), &roots).unwrap();
+    assert!(proved.logs.len() == 1 && proved.times.is_empty());
+    refused(proof(by_key(), &until(50), &roots), "nothing proves that it was not signed just now");
+    let entry = instance.tile(0, Statement::by_key(&key, &statement())).json();
+    let mut unbound = Statement::by_key(&key, &statement()).json();
+    unbound["verificationMaterial"]["tlogEntries"] =
+        entry["verificationMaterial"]["tlogEntries"].clone();
+    let unbound = Attached::bundle(unbound.to_string().into_bytes());
+    refused(proof(unbound, &holder(&key, Log::None), &roots), "does not match the bundle");
+}
+
+#[test]
 fn a_proof_from_the_future_is_none() {
     let instance = Instance::new(1, 1);
     let authority = Authority::keyless(&anna()).unwrap();
