@@ -10,7 +10,7 @@ use tidegate_outbound::{Allowed, Direct, Keychain, Mirror, Options, Registry};
 use crate::failure::{Code, Failure};
 
 /// How often kept credentials are read again; some registries give them for hours only.
-const REREAD: std::time::Duration = std::time::Duration::from_secs(60);
+const REREAD: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// How registries are reached.
 #[derive(clap::Args, Debug, Default)]
@@ -30,10 +30,10 @@ pub struct Outside {
     /// Certificate authorities that are trusted beside the machine's own, as PEM.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
-    /// The proxy, as http://[user:password@]host:port; $HTTPS_PROXY where nothing is said.
+    /// The proxy, as http://[user:password@]host:port; `HTTPS_PROXY` of the environment where nothing is said.
     #[arg(long, value_name = "URL", value_parser = Hidden::parse)]
     pub proxy: Option<Hidden>,
-    /// What is reached without the proxy, by commas: domains, addresses, networks; $NO_PROXY where
+    /// What is reached without the proxy, by commas: domains, addresses, networks; `NO_PROXY` where
     /// nothing is said.
     #[arg(long, value_name = "LIST")]
     pub no_proxy: Option<String>,
@@ -71,7 +71,7 @@ impl Outside {
     pub fn registry(&self) -> Result<Registry, Failure> {
         let options =
             self.options(|names| names.iter().find_map(|name| std::env::var(name).ok()))?;
-        let registry = Registry::new(options).map_err(told)?;
+        let registry = Registry::new(options).map_err(|e| told(&e))?;
         Ok(match &self.registry_config {
             Some(file) => registry.with_keychain(keychain(file)?),
             None => registry,
@@ -89,7 +89,7 @@ impl Outside {
             .filter(|one| !one.trim().is_empty())
             .map(str::parse)
             .collect::<Result<_, _>>()
-            .map_err(told)?;
+            .map_err(|e| told(&e))?;
         let mut authorities = Vec::new();
         for file in &self.ca_file {
             authorities.extend(read(file)?);
@@ -98,7 +98,7 @@ impl Outside {
         Ok(Options {
             plain_http_on_loopback: self.plain_http_on_loopback,
             allow: self.allow_address.clone(),
-            proxy: proxy.map(|proxy| proxy.parse()).transpose().map_err(told)?,
+            proxy: proxy.map(|proxy| proxy.parse()).transpose().map_err(|e| told(&e))?,
             no_proxy,
             authorities,
             aliases: self.registry_alias.clone(),
@@ -121,7 +121,7 @@ impl Outside {
 }
 
 fn keychain(file: &Path) -> Result<Keychain, Failure> {
-    Keychain::docker_config(&read(file)?, &file.display().to_string()).map_err(told)
+    Keychain::docker_config(&read(file)?, &file.display().to_string()).map_err(|e| told(&e))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -129,7 +129,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::new(Code::Usage, format!("reading {}: {error}", file.display())))
 }
 
-fn told(error: tidegate_outbound::Error) -> Failure {
+fn told(error: &tidegate_outbound::Error) -> Failure {
     Failure::new(Code::Usage, error.to_string())
 }
 

@@ -70,18 +70,17 @@ impl Danger {
 /// The address that counts: of an IPv6 address that carries an IPv4 one, that one.
 fn judged(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
     let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
     };
-    match [a, b, c, d, e, f] {
-        // Mapped and translated (RFC 4291, RFC 2765), NAT64 (RFC 6052).
-        [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
+    match v6.segments() {
+        // Mapped and translated (RFC 4291, RFC 2765), NAT64 (RFC 6052), 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
         // "Compatible" (RFC 4291), but not :: and ::1.
-        [0, 0, 0, 0, 0, 0] if g != 0 || h > 1 => v4(g, h),
-        // 6to4 (RFC 3056).
-        [0x2002, ..] => v4(b, c),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => v4(high, low),
         _ => ip,
     }
 }

@@ -83,7 +83,8 @@ struct Config {
 
 #[derive(Deserialize, Default)]
 struct Auth {
-    auth: Option<String>,
+    #[serde(rename = "auth")]
+    pair: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
@@ -177,7 +178,7 @@ impl Auth {
         if let Some(token) = some(self.identitytoken) {
             return Ok(Some(Credentials::Identity(token)));
         }
-        let (user, password) = if let Some(auth) = some(self.auth) {
+        let (user, password) = if let Some(auth) = some(self.pair) {
             let unreadable = "has an auth that is not user:password in Base64";
             let bytes = ANY_PADDING.decode(auth.trim()).map_err(|_| unreadable)?;
             let text = String::from_utf8(bytes).map_err(|_| unreadable)?;
@@ -240,10 +241,10 @@ fn fits(pattern: &str, registry: &str) -> bool {
         && pattern.split('.').zip(registry.split('.')).all(|(p, label)| glob(p, label))
 }
 
+/// One `*` in a label; more of them could take long to match.
 fn glob(pattern: &str, label: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == label };
-    let Some(rest) = label.strip_prefix(head) else { return false };
-    (0..=rest.len()).any(|at| rest.is_char_boundary(at) && glob(tail, &rest[at..]))
+    label.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail))
 }
 
 fn below(prefix: &str, path: &str) -> bool {

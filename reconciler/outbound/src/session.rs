@@ -50,7 +50,10 @@ pub(crate) struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<_> = self.places.iter().map(|p| (&p.name, &p.credentials)).collect();
-        f.debug_struct("Session").field("name", &self.name).field("places", &places).finish()
+        f.debug_struct("Session")
+            .field("name", &self.name)
+            .field("places", &places)
+            .finish_non_exhaustive()
     }
 }
 

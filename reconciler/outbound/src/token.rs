@@ -2,8 +2,7 @@
 //!
 //! The dialects differ in who asks and how: most token servers take a GET with basic credentials
 //! or none (distribution project, "Token Authentication Specification"), and a refresh token goes
-//! by POST (same place, "OAuth2 Token Authentication"; Azure's own page says the same). All answer
-//! alike. A token is kept until shortly before it ends, and used for one repository, one access
+//! by POST (same place, on `OAuth2`; Azure's own page says the same). All answer alike. A token is kept until shortly before it ends, and used for one repository, one access
 //! and one bearer of credentials.
 
 use std::collections::HashMap;
@@ -66,12 +65,20 @@ impl Kept {
 
 /// The place of one token. Whoever renews it holds it, so that many requests ask for one token.
 #[derive(Default)]
-pub(crate) struct Slot(tokio::sync::Mutex<Option<Kept>>);
+pub(crate) struct Slot(tokio::sync::Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    /// When it could not be renewed, and why: whoever waited for that has the same answer, and
+    /// does not try in turn.
+    failed: Option<(Instant, Error)>,
+}
 
 impl Slot {
     pub(crate) async fn kept(&self) -> Option<HeaderValue> {
-        let kept = self.0.lock().await;
-        kept.as_ref().filter(|kept| kept.stands()).map(|kept| kept.header.clone())
+        let state = self.0.lock().await;
+        state.kept.as_ref().filter(|kept| kept.stands()).map(|kept| kept.header.clone())
     }
 
     /// Another one than what was used, made by `fetch` unless somebody else made it meanwhile.
@@ -80,15 +87,25 @@ impl Slot {
         used: Option<&HeaderValue>,
         fetch: impl Future<Output = Result<Option<Kept>, Error>>,
     ) -> Result<Option<HeaderValue>, Error> {
-        let mut kept = self.0.lock().await;
+        let came = Instant::now();
+        let mut state = self.0.lock().await;
+        if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(error.clone());
+        }
         if let Some(newer) =
-            kept.as_ref().filter(|kept| kept.stands() && Some(&kept.header) != used)
+            state.kept.as_ref().filter(|kept| kept.stands() && Some(&kept.header) != used)
         {
             return Ok(Some(newer.header.clone()));
         }
-        *kept = None;
-        *kept = fetch.await?;
-        let header = kept.as_ref().map(|kept| kept.header.clone());
+        state.kept = None;
+        match fetch.await {
+            Ok(kept) => state.kept = kept,
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        }
+        let header = state.kept.as_ref().map(|kept| kept.header.clone());
         Ok(header.filter(|header| Some(header) != used))
     }
 }
@@ -111,7 +128,10 @@ impl Tokens {
         if slots.len() >= KEPT {
             slots.retain(|_, slot| {
                 Arc::strong_count(slot) > 1
-                    || slot.0.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(Kept::stands))
+                    || slot
+                        .0
+                        .try_lock()
+                        .is_ok_and(|state| state.kept.as_ref().is_some_and(Kept::stands))
             });
             if slots.len() >= KEPT {
                 slots.clear();

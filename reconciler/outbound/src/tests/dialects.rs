@@ -153,8 +153,11 @@ fn basic(user: &str, password: &str) -> Credentials {
 
 const IDENTITY: &str = "eyJhbGciOiJ.refresh";
 
+/// An image, its registry, and where which credentials are shown.
+type Case = (&'static str, Dialect, Option<(&'static str, Credentials)>);
+
 /// Each dialect, the name of an image there, and what its pages say to show.
-fn dialects() -> Vec<(&'static str, Dialect, Option<(&'static str, Credentials)>)> {
+fn dialects() -> Vec<Case> {
     // <https://docs.docker.com/docker-hub/usage/pulls/>: anonymous and by user.
     let hub = Dialect {
         registry: "registry-1.docker.io",

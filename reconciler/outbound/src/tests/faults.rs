@@ -27,7 +27,7 @@ where
             let behave = Arc::clone(&behave);
             tokio::spawn(async move {
                 let mut some = [0; 1024];
-                stream.read(&mut some).await.ok()?;
+                let _came = stream.read(&mut some).await.ok()?;
                 behave(stream).await
             });
         }
@@ -147,7 +147,7 @@ async fn a_host_that_says_when_is_asked_then() {
     // Longer than a request may take: it is said, not waited for.
     let address = later("7200", &asked).await;
     let error = tags(address).await.unwrap_err();
-    let when = Some(Duration::from_secs(7200));
+    let when = Some(Duration::from_hours(2));
     assert!(
         matches!(&error, Error::Unavailable { status: 429, retry_after, .. } if *retry_after == when),
         "{error:?}"
@@ -368,4 +368,31 @@ async fn what_is_written_is_not_sent_twice_or_elsewhere() {
         assert!(http.send(request).await.is_err());
         assert_eq!(registry.asked().len() - before, 1);
     }
+}
+
+#[tokio::test]
+async fn a_token_server_that_is_away_is_asked_by_one_for_all() {
+    let silent = bare(async |stream| {
+        std::future::pending::<()>().await;
+        drop(stream);
+        None
+    });
+    let silent = silent.await;
+    let registry = StandIn::start().await;
+    let challenge = format!(r#"Bearer realm="http://{silent}/token",service="hospital""#);
+    let guarded = Says::Guarded { challenge, wants: "Bearer t0ken".into(), body: Vec::new() };
+    registry.says(path("tags/list?n=1000"), guarded);
+    let client = impatient(&LOOPBACK);
+    let start = Instant::now();
+    let asking = (0..20).map(|_| {
+        let name = format!("{}/hospital/odoo", registry.address).parse().unwrap();
+        let repository = client.repository(name);
+        tokio::spawn(async move { repository.tags().await })
+    });
+    for one in asking.collect::<Vec<_>>() {
+        let error = one.await.unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Unreachable { host, .. } if *host == silent.to_string()));
+    }
+    // Twice at most: those who came late try once more.
+    assert!(start.elapsed() < 8 * DEADLINE, "{:?}", start.elapsed());
 }

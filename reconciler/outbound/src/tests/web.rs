@@ -131,7 +131,7 @@ impl Web {
     }
 
     pub(super) fn http(&self, options: &Options) -> Http {
-        Http::looking_up(options, self.lookup()).unwrap()
+        Http::looking_up(options, &self.lookup()).unwrap()
     }
 
     pub(super) fn registry(&self, options: Options) -> Registry {
