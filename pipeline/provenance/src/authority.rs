@@ -145,6 +145,12 @@ impl Key {
         self.schemes.iter().any(|key| key.verify(bytes, signature).is_ok())
     }
 
+    /// Whether it is of the kind whose log entries the Sigstore project's verifier reads, of
+    /// either version of Rekor.
+    pub(crate) fn is_p256(&self) -> bool {
+        self.schemes.iter().any(|key| key.scheme() == SigningScheme::EcdsaP256Sha256)
+    }
+
     /// Whether it signs as Ed25519.
     pub(crate) fn is_ed25519(&self) -> bool {
         self.schemes.iter().any(|key| key.scheme() == SigningScheme::Ed25519)

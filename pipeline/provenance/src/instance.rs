@@ -169,15 +169,20 @@ impl Instance {
                 "signature": {"content": base64(&statement.signature), "verifier": verifier},
             },
         }});
+        statement.entries.push(self.tile_entry(log, &body));
+        statement
+    }
+
+    /// An entry of Rekor v2.
+    pub(crate) fn tile_entry(&self, log: usize, body: &Value) -> Value {
         let body = body.to_string();
-        statement.entries.push(json!({
+        json!({
             "logIndex": "0",
             "logId": {"keyId": base64(log_id(&self.logs[log]).bytes())},
             "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"},
             "inclusionProof": proof(&self.logs[log], body.as_bytes()),
             "canonicalizedBody": base64(body.as_bytes()),
-        }));
-        statement
+        })
     }
 
     /// An entry with a log's promise.

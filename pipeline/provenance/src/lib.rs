@@ -26,6 +26,7 @@ mod reason;
 mod roots;
 mod shortcoming;
 mod summary;
+mod tile;
 mod trust;
 mod verdict;
 

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sigstore_verify::Verifier;
 use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::{
     SIGSTORE_PRODUCTION_TRUSTED_ROOT, TimestampAuthority, TrustedRoot,
 };
 use sigstore_verify::types::bundle::{CheckpointData, TransparencyLogEntry};
-use sigstore_verify::types::{SignatureBytes, TimestampToken, TsaAuthority};
+use sigstore_verify::types::{Checkpoint, SignatureBytes, TimestampToken, TsaAuthority};
 use tidegate_ids::Digest;
 
 use crate::Error;
@@ -36,6 +37,7 @@ pub(crate) struct Root {
 struct Log {
     id: Vec<u8>,
     key: VerificationKey,
+    since: Option<Timestamp>,
 }
 
 impl Roots {
@@ -96,7 +98,8 @@ impl Root {
         let logs = root.tlogs.iter().map(|log| {
             let key = VerificationKey::from_spki(&log.public_key.raw_bytes)
                 .map_err(|error| wrong(error.to_string()))?;
-            Ok(Log { id: log.log_id.key_id.as_bytes().to_vec(), key })
+            let since = log.public_key.valid_for.map(|valid| valid.start);
+            Ok(Log { id: log.log_id.key_id.as_bytes().to_vec(), key, since })
         });
         Ok(Self {
             name: name.to_owned(),
@@ -152,12 +155,24 @@ impl Root {
         same.or(logs.first()).copied().ok_or("a log entry's checkpoint is of no known log")
     }
 
+    /// The id of the log that signed a checkpoint, if one did whose key is in use by now.
+    pub(crate) fn signed(&self, checkpoint: &Checkpoint, now: Timestamp) -> Option<String> {
+        let by = |log: &&Log| {
+            checkpoint.signatures().iter().any(|one| {
+                log.id.get(..4) == Some(one.key_id.as_slice())
+                    && log.key.verify(checkpoint.signed_data(), &one.signature).is_ok()
+            })
+        };
+        let used = |log: &&Log| log.since.is_none_or(|since| since <= now);
+        self.logs.iter().filter(used).find(by).map(|log| hex(&log.id))
+    }
+
     /// Who stamped these bytes, and when; the reason where nobody of this root did.
     pub(crate) fn stamp(
         &self,
         token: &TimestampToken,
         stamped: &SignatureBytes,
-    ) -> Result<(&str, jiff::Timestamp), String> {
+    ) -> Result<(&str, Timestamp), String> {
         let mut why = "the root describes no timestamp authority".to_owned();
         for (name, authority) in &self.stampers {
             match sigstore_verify::tsa::verify_timestamp_for_authority(token, stamped, authority) {

@@ -67,6 +67,61 @@ fn an_ed25519_key_signs() {
     counts(spki.as_ref(), signature.as_ref());
 }
 
+/// cosign logs RSA and P-384 signatures in Rekor v2, too.
+#[test]
+fn known_break_in_log_entry_not_bound_to_the_signature_of_a_key_of_another_kind() {
+    let (instance, foreign) = (Instance::new(1, 1), Instance::new(1, 1));
+    let roots = instance.roots("lab");
+    let pair = Rsa::generate(KeySize::Rsa2048).unwrap();
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(&RSA_PSS_SHA256, &SystemRandom::new(), &to_sign(), &mut signature).unwrap();
+    let body = |digest: Digest, content: &[u8], key: &[u8]| {
+        json!({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": {
+            "data": {"algorithm": "SHA2_256", "digest": base64(digest.bytes())},
+            "signature": {"content": base64(content), "verifier": {
+                "keyDetails": "PKIX_RSA_PSS_2048_SHA256",
+                "publicKey": {"rawBytes": base64(key)},
+            }},
+        }}})
+    };
+    let right = body(Digest::of(&to_sign()), &signature, spki.as_ref());
+    let holder =
+        Authority::key("k", &pem("PUBLIC KEY", spki.as_ref()), Log::Required, None, None).unwrap();
+    let with = |entry: Value, stamp: Option<Vec<u8>>| {
+        let Attached::Bundle { json, .. } = bundle(&signature) else { unreachable!() };
+        let mut json: Value = serde_json::from_slice(&json).unwrap();
+        json["verificationMaterial"]["tlogEntries"] = json!([entry]);
+        let stamps: Vec<_> =
+            stamp.iter().map(|token| json!({"signedTimestamp": base64(token)})).collect();
+        json["verificationMaterial"]["timestampVerificationData"] =
+            json!({"rfc3161Timestamps": stamps});
+        proof(Attached::bundle(json.to_string().into_bytes()), &holder, &roots)
+    };
+    let stamp = || Some(instance.token(0, &signature, at(1)));
+    let proved = with(instance.tile_entry(0, &right), stamp()).unwrap();
+    assert_eq!(proved.logs.into_iter().collect::<Vec<_>>(), [instance.log_id(0)]);
+    assert_eq!((proved.timestamps.len(), proved.times), (1, vec![at(1)]));
+    let unbound = [
+        body(Digest::of(b"another"), &signature, spki.as_ref()),
+        body(Digest::of(&to_sign()), b"another", spki.as_ref()),
+        body(Digest::of(&to_sign()), &signature, key().public_key_der().unwrap().as_bytes()),
+    ];
+    for body in unbound {
+        refused(with(instance.tile_entry(0, &body), None), "does not match the bundle");
+    }
+    refused(with(foreign.tile_entry(0, &right), None), "no log of the root signed it");
+    let mut unproved = instance.tile_entry(0, &right);
+    unproved.as_object_mut().unwrap().remove("inclusionProof");
+    refused(with(unproved, stamp()), "has no inclusion proof");
+    let mut elsewhere = instance.tile_entry(0, &right);
+    let other = body(Digest::of(&to_sign()), &signature, b"");
+    elsewhere["inclusionProof"] = instance.tile_entry(0, &other)["inclusionProof"].clone();
+    refused(with(elsewhere, stamp()), "invalid inclusion proof");
+    let badly_stamped = instance.token(0, b"another signature", at(1));
+    refused(with(instance.tile_entry(0, &right), Some(badly_stamped)), "does not prove");
+}
+
 #[test]
 fn a_key_that_is_too_weak_or_none_is_no_authority() {
     // An RSA key of 1024 bits, and a point without its curve.
