@@ -272,6 +272,18 @@ fn known_break_in_expired_certificate_with_no_trusted_time() {
 }
 
 #[test]
+fn a_root_with_a_certificate_log_asks_for_its_timestamp() {
+    let instance = Instance::new(1, 0);
+    let signed = || instance.log(0, instance.keyless(&statement(), &ANNA, at(0)), at(1));
+    let authority = Authority::keyless(&anna()).unwrap();
+    proof(signed().attached(), &authority, &instance.roots("without")).unwrap();
+    let mut json = instance.json();
+    json["ctlogs"] = json["tlogs"].clone();
+    let with = Roots::from_json("with", &json.to_string()).unwrap();
+    refused(proof(signed().attached(), &authority, &with), "signed certificate timestamp");
+}
+
+#[test]
 fn rekor_v2_proves_no_time_so_that_a_timestamp_authority_has_to() {
     let (instance, key) = (Instance::new(1, 1), key());
     let roots = instance.roots("lab");
