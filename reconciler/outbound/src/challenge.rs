@@ -19,25 +19,36 @@ impl Challenge {
     }
 }
 
-fn after_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
-    let (found, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-    found.eq_ignore_ascii_case(scheme).then_some(rest)
-}
-
 fn basic(text: &str) -> Option<Challenge> {
-    after_scheme(text, "Basic").map(|_| Challenge::Basic)
+    let alone = text.trim().eq_ignore_ascii_case("Basic");
+    let named =
+        || parameters(text).iter().any(|(name, _)| scheme_of(name).is_some_and(is("Basic")));
+    (alone || named()).then_some(Challenge::Basic)
 }
 
 fn bearer(text: &str) -> Option<Challenge> {
-    let (mut realm, mut service) = (None, None);
-    for (name, value) in parameters(after_scheme(text, "Bearer")?) {
-        match name.to_ascii_lowercase().as_str() {
-            "realm" => realm = Some(value),
-            "service" => service = Some(value),
+    let (mut realm, mut service, mut inside) = (None, None, false);
+    for (name, value) in parameters(text) {
+        if let Some(scheme) = scheme_of(name) {
+            inside = is("Bearer")(scheme);
+        }
+        match name.rsplit([' ', ',']).next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "realm" if inside && realm.is_none() => realm = Some(value),
+            "service" if inside && service.is_none() => service = Some(value),
             _ => {}
         }
     }
     realm.map(|realm| Challenge::Bearer { realm, service })
+}
+
+fn is(wanted: &'static str) -> impl Fn(&str) -> bool {
+    move |scheme| scheme.eq_ignore_ascii_case(wanted)
+}
+
+/// The scheme before a parameter's name, where a challenge begins with it. One header may have
+/// several challenges.
+fn scheme_of(name: &str) -> Option<&str> {
+    name.rsplit(',').next()?.trim().split_once(' ').map(|(scheme, _)| scheme)
 }
 
 /// `name=value` and `name="quoted value"`, separated by commas.
@@ -89,6 +100,16 @@ mod tests {
             ),
             (r#"bearer scope="a,b", realm="https://a/\"t", x=y"#, token("https://a/\"t", None)),
             (r#"Basic realm="Registry Realm""#, Some(Challenge::Basic)),
+            ("basic", Some(Challenge::Basic)),
+            (
+                r#"Negotiate, Basic realm="a b", Bearer realm="https://a/t",service="s""#,
+                token("https://a/t", Some("s")),
+            ),
+            (
+                r#"Bearer realm="https://a/t", Basic realm="https://b/t",service="b""#,
+                token("https://a/t", None),
+            ),
+            (r#"Digest realm="https://a/t",service="s""#, None),
             ("Bearer", None),
             ("Negotiate", None),
             ("", None),
