@@ -62,7 +62,7 @@ pub struct TrustPolicySpec {
 /// Some of these authorities must have signed.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.count <= self.anyOf.size()", "count is more than there are authorities, which nothing can satisfy"))]
+#[x_kube(validation = ("!has(self.count) || self.count <= self.anyOf.size()", "count is more than there are authorities, which nothing can satisfy"))]
 pub struct Requirement {
     /// The authorities.
     #[schemars(length(min = 1, max = 16))]
