@@ -39,6 +39,6 @@ pub use prove::{Artifact, verify_bundle};
 pub use reason::Reason;
 pub use roots::Roots;
 pub use shortcoming::Shortcoming;
-pub use summary::{BUNDLE, SUMMARY, Statement, Summary, Verifier};
+pub use summary::{BUNDLE, SUMMARY, Statement, Summary, Told, Verifier};
 pub use trust::{ImagePattern, Requirement, TrustRule, policy_digest};
 pub use verdict::{ImageRef, Person, Signer, SignerIdentity, Verdict, VerifiedImage};

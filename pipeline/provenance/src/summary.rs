@@ -191,6 +191,50 @@ fn level(verdict: &Verdict) -> &'static str {
     }
 }
 
+/// What a summary says of itself, once its bundle was read. Whoever reads it checks the signature
+/// over [`Told::signed_bytes`] before anything of it is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The image.
+    pub image: ImageRef,
+    /// Whether it passed.
+    pub passed: bool,
+    /// When it was decided on.
+    pub at: Timestamp,
+    /// The bytes that the signature is made over.
+    pub signed_bytes: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+impl Told {
+    /// Reads a bundle that [`Statement::bundle`] made; `None` for anything else.
+    #[must_use]
+    pub fn read(bundle: &[u8]) -> Option<Self> {
+        let bundle: Value = serde_json::from_slice(bundle).ok()?;
+        let envelope = &bundle["dsseEnvelope"];
+        let decoded = |field: &Value| STANDARD.decode(field.as_str()?).ok();
+        let signature = decoded(&envelope["signatures"][0]["sig"])?;
+        let statement = Statement(decoded(&envelope["payload"])?);
+        let json: Value = serde_json::from_slice(&statement.0).ok()?;
+        if envelope["payloadType"] != PAYLOAD || json["predicateType"] != SUMMARY {
+            return None;
+        }
+        let (subject, predicate) = (&json["subject"][0], &json["predicate"]);
+        let digest = format!("sha256:{}", subject["digest"]["sha256"].as_str()?);
+        Some(Self {
+            image: ImageRef {
+                repository: subject["name"].as_str()?.to_owned(),
+                digest: digest.parse().ok()?,
+            },
+            passed: predicate["verificationResult"] == "PASSED",
+            at: predicate["timeVerified"].as_str()?.parse().ok()?,
+            signed_bytes: statement.signed_bytes(),
+            signature,
+        })
+    }
+}
+
 /// A statement that is ready to be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement(Vec<u8>);

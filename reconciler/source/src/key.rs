@@ -5,7 +5,10 @@
 //! aws-lc's, the one cryptographic library of this engine.
 
 use crate::{Error, der};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use base64::Engine as _;
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData};
@@ -79,6 +82,21 @@ impl PublicKey {
         }
         pem.push_str("-----END PUBLIC KEY-----\n");
         Some(pem)
+    }
+
+    /// Whether this key made the signature that [`SigningKey::sign`] gives for these bytes.
+    #[must_use]
+    pub fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let by = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
+            UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok()
+        };
+        match self.data() {
+            KeyData::Ed25519(key) => by(&ED25519, key.as_ref()),
+            KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => {
+                by(&ECDSA_P256_SHA256_ASN1, point.as_bytes())
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn data(&self) -> &KeyData {
@@ -337,10 +355,7 @@ mod tests {
 
     #[test]
     fn what_an_ecdsa_key_signs_is_accepted_in_both_forms() {
-        use aws_lc_rs::signature::{
-            ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair,
-            UnparsedPublicKey,
-        };
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let key = SigningKey::elsewhere(Arc::new(Token(pair)));
         let allowed = [key.public()];
@@ -354,12 +369,8 @@ mod tests {
             let other = crate::signature::verify("c", b"other", Some(&armoured), &allowed);
             assert!(other.is_err());
             let der = key.sign(&message).unwrap();
-            let KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) = allowed[0].data() else {
-                panic!("another kind of key")
-            };
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.as_bytes())
-                .verify(&message, &der)
-                .unwrap();
+            assert!(allowed[0].signed(&message, &der));
+            assert!(!allowed[0].signed(b"other", &der));
         }
         assert!(key.to_openssh().is_err());
     }

@@ -167,6 +167,29 @@ fn other_findings_have_another_name_and_the_same_ones_the_same() {
 }
 
 #[test]
+fn a_bundle_tells_its_image_outcome_and_time() {
+    let (verifier, image) = (verifier(), image());
+    let verdict = passed();
+    let time = at("2026-11-25T12:00:00Z");
+    let summary = Summary {
+        verifier: &verifier,
+        pipeline: "clinic",
+        image: &image,
+        verdict: &verdict,
+        at: time,
+        previous: None,
+    };
+    let statement = summary.statement().unwrap();
+    let bundle = statement.bundle(b"signature", b"key").unwrap();
+    let signature = b"signature".to_vec();
+    let told =
+        Told { image, passed: true, at: time, signed_bytes: statement.signed_bytes(), signature };
+    assert_eq!(Told::read(&bundle), Some(told));
+    assert_eq!(Told::read(&Statement(b"{}".to_vec()).bundle(b"s", b"k").unwrap()), None);
+    assert_eq!(Told::read(b"rubbish"), None);
+}
+
+#[test]
 fn a_bundle_reads_back_as_a_sigstore_bundle_with_the_keys_hint() {
     let statement = Statement(b"{}".to_vec());
     assert_eq!(statement.signed_bytes(), b"DSSEv1 28 application/vnd.in-toto+json 2 {}");
