@@ -30,6 +30,9 @@ pub struct Args {
     /// The namespace of signing keys and of the keys that trust policies name.
     #[arg(long, default_value = tidegate_schemas::SYSTEM_NAMESPACE)]
     pub system_namespace: String,
+    /// The PKCS #11 library of the tokens that signing keys are in; see docs/keys.md.
+    #[arg(long, value_name = "LIBRARY")]
+    pub pkcs11_module: Option<PathBuf>,
     /// How often registries are looked at.
     #[arg(long, default_value = "1m")]
     pub image_interval: tidegate_ids::Period,
@@ -76,6 +79,7 @@ pub async fn run(connection: &Connection, args: Args) -> Result<(), Failure> {
     };
     let options = tidegate_delivery::Options {
         system_namespace: args.system_namespace,
+        pkcs11_module: args.pkcs11_module,
         image_interval: args.image_interval.to_std(),
         looked,
     };

@@ -105,8 +105,8 @@ fn engine_rights(system: &str) -> Vec<Document> {
     let own = [Right::new(
         "",
         "secrets",
-        "get create",
-        "signing keys of environments, which it makes, and keys of trust policies",
+        "get list watch create",
+        "signing keys of environments, which it makes and whose change it follows, and keys of trust policies",
     )];
     let deployers = [Right::new(
         "",
@@ -122,6 +122,12 @@ fn engine_rights(system: &str) -> Vec<Document> {
         cluster_role_binding("tidegate-watch", "tidegate-watch", account),
         role(system, ENGINE, "The engine, in its own namespace.", &own),
         role_binding(system, ENGINE, role_ref, account),
+        role(
+            system,
+            "tidegate-key-keeper",
+            "Rotates and retires keys (tidegate keys); bound to nobody. Whoever has it can read them.",
+            &[Right::new("", "secrets", "get update", "the keys that environments sign with")],
+        ),
         role(
             DEPLOYERS_NAMESPACE,
             ENGINE,

@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod get;
 mod install;
+mod keys;
 mod lanes;
 mod objects;
 mod outside;
@@ -56,6 +57,7 @@ enum Command {
     Promote(ask::Promote),
     Rollback(ask::Rollback),
     Wait(wait::Args),
+    Keys(keys::Args),
     Install(install::Args),
     Bootstrap(bootstrap::Args),
     Controller(controller::Args),
@@ -95,6 +97,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Promote(args) => ask::promote(connection, args).await,
         Command::Rollback(args) => ask::rollback(connection, args).await,
         Command::Wait(args) => wait::run(connection, &args).await,
+        Command::Keys(args) => keys::run(connection, args).await,
         Command::Install(args) => {
             let system = connection.namespace.as_deref().unwrap_or(SYSTEM_NAMESPACE);
             let documents = install::documents(system, &args)

@@ -12,6 +12,8 @@ mod bad_input;
 mod cluster;
 mod command;
 mod getting_started;
+mod keys;
 mod standalone;
 mod story;
+mod summaries;
 mod ward;

@@ -12,6 +12,7 @@ use tidegate_harness::Lab;
 use tidegate_harness::story::{Cluster, Service, condition, documents, install, until};
 
 const PATIENCE: Duration = Duration::from_mins(2);
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const TOKEN: &str = "what the forge and the engine know";
 
 /// The lab and the service that tests share.
@@ -33,9 +34,20 @@ pub fn hospital() -> &'static Hospital {
             "spec": {"lanes": {"*": {"watch": {"for": "1s"}, "deadline": "30s"}}},
         });
         cluster.apply(&class).unwrap();
-        let service = Service::start(&lab, program()).unwrap();
+        let tokens = tokens(&lab);
+        let module = ["--pkcs11-module".to_owned(), SOFTHSM.to_owned()];
+        let service = Service::start_with(&lab, program(), &module, &[tokens]).unwrap();
         Hospital { lab, service }
     })
+}
+
+/// The place of tokens in software, as SoftHSM is told of it.
+fn tokens(lab: &Lab) -> String {
+    let (folder, conf) = (lab.folder().join("tokens"), lab.folder().join("softhsm2.conf"));
+    std::fs::create_dir(&folder).unwrap();
+    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", folder.display());
+    std::fs::write(&conf, text).unwrap();
+    format!("SOFTHSM2_CONF={}", conf.display())
 }
 
 pub fn program() -> &'static Path {
@@ -120,6 +132,14 @@ impl Ward {
         self.hospital.lab.kubeconfig()
     }
 
+    /// Git, asked on the server itself.
+    pub fn git(&self, arguments: &[&str]) -> Option<String> {
+        let folder = self.hospital.lab.git_dir(&self.name);
+        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    }
+
     fn secret(&self, name: &str, data: &Value) {
         self.apply("v1", "Secret", name, json!({"stringData": data}));
     }
@@ -183,10 +203,16 @@ impl Ward {
 
     /// What `tidegate explain` prints.
     pub fn explain(&self, kind: &str, name: &str) -> String {
+        self.tidegate(&["explain", kind, name])
+    }
+
+    /// What a command prints that the administrator gives in the ward's namespace.
+    pub fn tidegate(&self, arguments: &[&str]) -> String {
         let output = Command::new(program())
             .arg("--kubeconfig")
             .arg(self.admin())
-            .args(["--namespace", &self.name, "explain", kind, name])
+            .args(["--namespace", &self.name])
+            .args(arguments)
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

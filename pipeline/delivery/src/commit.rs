@@ -6,6 +6,7 @@
 use kube::ResourceExt as _;
 use tidegate_gates::AdmittedChange;
 use tidegate_ids::CommitId;
+use tidegate_keys::Ring;
 use tidegate_release::ReleaseId;
 use tidegate_release::deploy::{DeployTarget, DeployTrailers, deploy_files, release_set};
 use tidegate_schemas::{PlannedCommit, Promotion, Release};
@@ -56,6 +57,14 @@ pub async fn make(
         .and_then(|s| s.files(""))
         .map_err(Error::git(format!("reading the sets of release {name}")))?;
     let set = release_set(&files, environment, expected).map_err(content)?;
+    let ring = engine.keys.ring(&key.namespace, environment.as_str()).await?;
+    if !accepts(here, &ring) {
+        return Err(Error::Source(format!(
+            "Sync {} does not accept the new key {} yet; it is tried again",
+            here.lane.paths.sync,
+            ring.signing.public().fingerprint()
+        )));
+    }
     let trailers = DeployTrailers {
         target: DeployTarget {
             cluster: engine.cluster_uid.clone(),
@@ -80,7 +89,7 @@ pub async fn make(
             message: trailers.message(promotion.spec.kind),
             author: author(),
             time: whole_seconds(planned.at),
-            key: engine.keys.of(&key.namespace, environment.as_str()).await?,
+            key: ring.signing,
         })
         .await
         .map_err(Error::git(format!("writing the deploy commit of {}", promotion.name_any())))?;
@@ -98,8 +107,18 @@ pub async fn make(
     }
 }
 
+/// Whether the Sync has taken up the key that signs. While keys overlap it must have, or it would
+/// refuse the commit; with one key only, it learns of both together.
+fn accepts(here: &LaneState<'_>, ring: &Ring) -> bool {
+    let Some(sync) = here.sync.as_ref().filter(|_| !ring.accepted.is_empty()) else { return true };
+    let key = ring.signing.public().to_string();
+    let stated = sync.spec.verify.as_ref().is_some_and(|verify| verify.keys.contains(&key));
+    let seen = sync.status.as_ref().and_then(|status| status.observed_generation);
+    stated && seen == sync.metadata.generation
+}
+
 /// The commit that this promotion made, if the Sync has accepted it or the branch has it. Only what
-/// the environment's key signed counts: anybody may write trailers.
+/// a key of the environment signed counts: anybody may write trailers.
 ///
 /// # Errors
 /// When the environment's key cannot be read.
@@ -120,11 +139,11 @@ pub async fn find(
     let Ok(commits) = pass.mirror.commits(planned.parent.as_ref(), head, 50).await else {
         return Ok(None);
     };
-    let key = pass.engine.keys.of(&pass.key.namespace, here.environment.name.as_str()).await?;
-    let key = [key.public()];
+    let ring = pass.engine.keys.ring(&pass.key.namespace, here.environment.name.as_str()).await?;
+    let keys = ring.public();
     let found = commits.into_iter().find(|commit| {
         DeployTrailers::parse(&commit.message).is_ok_and(|t| ours(&t))
-            && commit.verify(&key).is_ok()
+            && commit.verify(&keys).is_ok()
     });
     Ok(found.map(|commit| commit.id))
 }

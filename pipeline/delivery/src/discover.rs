@@ -19,6 +19,7 @@ use tidegate_source::Mirror;
 use crate::engine::Engine;
 use crate::images::{Followed, canonical};
 use crate::render::{self, Rendered};
+use crate::summaries::Book;
 use crate::world::PipelineKey;
 use crate::{Error, publish, source};
 
@@ -291,6 +292,7 @@ async fn verified(
         let verdict = look.engine.verdicts.verdict(rules, &image, None, look.now).await;
         let verdict: Verdict = verdict.map_err(LaneOutcome::Unknown)?;
         if !verdict.passed {
+            sum_up(look, &image, &verdict).await;
             return Err(LaneOutcome::Refused(Some(image), verdict.reasons));
         }
         let tag = look.followed.tag(&image.repository, image.digest);
@@ -303,6 +305,23 @@ async fn verified(
     }
     images.sort_by(|a, b| (&a.repository, a.digest).cmp(&(&b.repository, b.digest)));
     Ok(images)
+}
+
+/// Keeps what was found about a refused image, for the environment that it would have come to
+/// first: no later one has seen it.
+async fn sum_up(look: &Look<'_>, image: &ImageRef, verdict: &Verdict) {
+    let Some(environment) = look.effective.environments.first() else { return };
+    let book = Book {
+        engine: look.engine,
+        key: look.key,
+        mirror: look.mirror,
+        before: &[],
+        environment: &environment.name,
+    };
+    if let Err(error) = book.keep(&[(image.clone(), verdict.clone())], look.now).await {
+        // The image stays refused; its summary is made with the next look at it.
+        tracing::warn!(%image, %error, "the summary of a refusal could not be kept");
+    }
 }
 
 fn image_ref(text: &str) -> Option<ImageRef> {

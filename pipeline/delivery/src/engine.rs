@@ -3,6 +3,7 @@
 //! registry that hangs never holds up a rollback.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,12 @@ use crate::lane::Stated;
 use crate::pull::Registries;
 use crate::trust::{Rules, Verdicts};
 use crate::world::{PipelineKey, Wake, World};
-use crate::{Error, promote};
+use crate::{Error, beside, promote};
 
 /// How long to wait after a pass that met an error.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// How long to wait before a registry that was away is asked again to take a summary.
+const AFTER_AWAY: Duration = Duration::from_secs(30);
 /// The longest time between two looks at the same thing.
 const AT_MOST: Duration = Duration::from_hours(1);
 
@@ -43,6 +46,8 @@ const AT_MOST: Duration = Duration::from_hours(1);
 pub struct Options {
     /// The engine's own namespace: signing keys and trust keys are there.
     pub system_namespace: String,
+    /// The library through which tokens are reached that hold signing keys (PKCS #11).
+    pub pkcs11_module: Option<PathBuf>,
     /// How often registries are looked at.
     pub image_interval: Duration,
     /// Which Syncs have looked at their target since this process began.
@@ -103,7 +108,7 @@ pub async fn run(
     let registries = Registries::new(&client, registry.clone());
     let engine = Arc::new(Engine {
         verdicts: Verdicts::new(&client, &options.system_namespace, registry),
-        keys: Keys::new(&client, &options.system_namespace),
+        keys: Keys::new(&client, &options.system_namespace, options.pkcs11_module),
         cluster_uid: kube_system.uid().unwrap_or_default(),
         looked: options.looked.clone(),
         stated: Stated::default(),
@@ -115,6 +120,8 @@ pub async fn run(
         renderer,
         registries,
     });
+    let (keys, changed) = (Arc::clone(&engine), wakes.clone());
+    tasks.spawn(async move { keys.keys.follow(&changed).await });
     // A repository may serve any pipeline: all of them look, which is cheap where nothing moved.
     tasks.spawn(wake_on(sources.subscribe(), wakes.clone(), |_| Wake::All));
     tasks.spawn(wake_on(options.looked.subscribe(), wakes, |sync| Wake::Namespace(sync.0)));
@@ -140,15 +147,16 @@ async fn wake_on<T: Clone>(
     }
 }
 
-/// The two tasks of a pipeline.
-struct Pair {
+/// The tasks of a pipeline.
+struct Tasks {
     discover: Arc<Notify>,
     promote: Arc<Notify>,
+    summarize: Arc<Notify>,
     tasks: JoinSet<()>,
 }
 
 async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
-    let mut pairs: HashMap<PipelineKey, Pair> = HashMap::new();
+    let mut pairs: HashMap<PipelineKey, Tasks> = HashMap::new();
     let mut wake = Some(Wake::All);
     while let Some(current) = wake {
         let present: Vec<PipelineKey> =
@@ -163,6 +171,7 @@ async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
             if current.concerns(&key) {
                 pair.discover.notify_one();
                 pair.promote.notify_one();
+                pair.summarize.notify_one();
             }
         }
         wake = woken.recv().await;
@@ -173,11 +182,16 @@ fn key_of(pipeline: &Pipeline) -> PipelineKey {
     PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() }
 }
 
-fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Pair {
-    let mut pair =
-        Pair { discover: Arc::default(), promote: Arc::default(), tasks: JoinSet::new() };
+fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Tasks {
+    let mut pair = Tasks {
+        discover: Arc::default(),
+        promote: Arc::default(),
+        summarize: Arc::default(),
+        tasks: JoinSet::new(),
+    };
     pair.tasks.spawn(discoverer(engine.clone(), key.clone(), pair.discover.clone()));
     pair.tasks.spawn(promoter(engine.clone(), key.clone(), pair.promote.clone()));
+    pair.tasks.spawn(summarizer(engine.clone(), key.clone(), pair.summarize.clone()));
     pair
 }
 
@@ -228,6 +242,24 @@ async fn promoter(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
             Err(error) => {
                 note(&key, "promoting", &error);
                 AFTER_ERROR
+            }
+        };
+        wait(&notify, pause).await;
+    }
+}
+
+/// Puts verification summaries beside their images, apart from what makes them: a registry that
+/// hangs holds up nothing.
+async fn summarizer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
+    let mut done = beside::Done::default();
+    loop {
+        let pause = match beside::pass(&engine, &key, &mut done).await {
+            Ok(()) => AT_MOST,
+            Err(error) => {
+                note(&key, "putting verification summaries beside their images", &error);
+                // Nothing that wakes the pipeline makes a registry answer sooner.
+                tokio::time::sleep(AFTER_AWAY).await;
+                continue;
             }
         };
         wait(&notify, pause).await;

@@ -35,6 +35,14 @@ pub enum Error {
         /// The server's words.
         why: String,
     },
+    /// An environment's key cannot be used now.
+    #[error("opening the key that Secret {secret} names: {why}")]
+    Key {
+        /// The Secret, in the engine's namespace.
+        secret: String,
+        /// What is wrong, and the way out.
+        why: String,
+    },
     /// The repository cannot be used now.
     #[error("{0}")]
     Source(String),

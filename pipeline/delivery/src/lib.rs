@@ -4,6 +4,7 @@
 //! registries, asks `policy`, `provenance`, `gates` and `promotion`, carries out
 //! their answers and records them. It decides nothing itself.
 
+mod beside;
 mod clock;
 mod commit;
 mod create;
@@ -22,6 +23,7 @@ mod publish;
 mod pull;
 mod render;
 mod source;
+mod summaries;
 mod syncs;
 mod trust;
 mod world;

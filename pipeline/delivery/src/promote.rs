@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use tidegate_gates::{Decision, decide};
 use tidegate_ids::{EnvironmentName, LaneName};
 use tidegate_promotion::{Answered, Candidate, Later, Live, Needless, Step, needless, next};
+use tidegate_provenance::ImageRef;
 use tidegate_schemas::{Effective, Phase, Pipeline, Promotion, PromotionStatus, WatchReport};
 use tidegate_source::Mirror;
 use tidegate_sync::RepositoryKey;
@@ -18,6 +19,7 @@ use crate::engine::Engine;
 use crate::facts::{self, Known, Sight};
 use crate::journal::{self, Recent};
 use crate::lane::{LaneState, Lanes, phase};
+use crate::summaries::{Book, Finding};
 use crate::world::PipelineKey;
 use crate::{Error, clock, commit, create, ending, syncs};
 
@@ -60,6 +62,17 @@ pub async fn pass(
     }
     engine.tell_delivery(&pipeline, &troubles).await?;
     if troubles.is_empty() { Ok(again) } else { Err(Error::Troubles(troubles.join("; "))) }
+}
+
+/// What verification said of each image, where it said something.
+fn findings(known: &Known) -> Vec<Finding> {
+    let said = known.facts.images.iter().filter(|image| image.unknown.is_none());
+    said.filter_map(|fact| {
+        let (repository, digest) = fact.image.rsplit_once('@')?;
+        let image = ImageRef { repository: repository.to_owned(), digest: digest.parse().ok()? };
+        Some((image, fact.verdict.clone()))
+    })
+    .collect()
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
@@ -193,6 +206,7 @@ impl<'a> Pass<'a> {
             if let Some((known, decision)) = &decided {
                 journal::record_decision(&mut status, known, decision, here, now)?;
             }
+            let findings = decided.as_ref().map(|(known, _)| findings(known));
             let decision = decided.map(|(_, decision)| decision);
             let live = Live {
                 decision: decision.as_ref(),
@@ -206,6 +220,9 @@ impl<'a> Pass<'a> {
                 deadline: here.lane.deadline,
             };
             let step = next(&status, &live, now);
+            if let Some(findings) = &findings {
+                self.sum_up(here, findings, &step, now).await?;
+            }
             tracing::debug!(promotion = name, phase = %status.phase, ?step, "step");
             let waits = match &step {
                 Step::Wait { until, .. } => Some(*until),
@@ -217,6 +234,37 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(Some(clock::now()))
+    }
+
+    /// Keeps what verification found: all of it before the commit, and refusals when they come.
+    async fn sum_up(
+        &self,
+        here: &LaneState<'_>,
+        findings: &[Finding],
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let order = &self.pipeline.spec.environments;
+        let place = order.iter().position(|e| *e == here.environment.name).unwrap_or(0);
+        let book = Book {
+            engine: self.engine,
+            key: self.key,
+            mirror: self.mirror,
+            before: &order[..place],
+            environment: &here.environment.name,
+        };
+        if let Step::Commit(planned) = step {
+            return book.keep(findings, planned.at).await;
+        }
+        let refused: Vec<Finding> =
+            findings.iter().filter(|(_, verdict)| !verdict.passed).cloned().collect();
+        if !refused.is_empty()
+            && let Err(error) = book.keep(&refused, now).await
+        {
+            // What is refused stays refused; its summary is made with the next look at it.
+            tracing::warn!(environment = %here.environment.name, %error, "the summary of a refusal could not be kept");
+        }
+        Ok(())
     }
 
     async fn decision(

@@ -45,9 +45,9 @@ async fn keep_one(
     environment: &EffectiveEnvironment,
     lane: &EffectiveLane,
 ) -> Result<(), Error> {
-    let signing = engine.keys.of(&key.namespace, environment.name.as_str()).await?;
-    let public = signing.public().to_string();
-    let spec = wanted(engine, key, pipeline, effective, environment, lane, &public)?;
+    let ring = engine.keys.ring(&key.namespace, environment.name.as_str()).await?;
+    let public = ring.public().iter().map(ToString::to_string).collect();
+    let spec = wanted(engine, key, pipeline, effective, environment, lane, public)?;
     let current = engine.world.sync(&key.namespace, &lane.paths.sync);
     if current.is_none_or(|s| s.spec != spec) {
         apply(engine, key, environment, lane, spec).await?;
@@ -62,7 +62,7 @@ fn wanted(
     effective: &Effective,
     environment: &EffectiveEnvironment,
     lane: &EffectiveLane,
-    public_key: &str,
+    keys: Vec<String>,
 ) -> Result<SyncSpec, Error> {
     let account: AccountName = lane
         .paths
@@ -89,7 +89,7 @@ fn wanted(
         drift: lane.drift,
         kinds: tidegate_policy::kinds(&lane.name).iter().map(ToString::to_string).collect(),
         verify: Some(HeadVerification {
-            keys: vec![public_key.to_owned()],
+            keys,
             trailers: target.trailers(),
             sequence: Some(SEQUENCE.to_owned()),
             not_after: Some(NOT_AFTER.to_owned()),

@@ -12,7 +12,7 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need { what: "git", probe: &["git", "--version"], package: "git" },
     Need {
         what: "ssh-keygen (keys that sign commits)",
@@ -25,6 +25,11 @@ const NEEDS: [Need; 6] = [
         what: "OpenSSL's headers (libgit2's SSH)",
         probe: &["pkg-config", "--exists", "openssl"],
         package: "libssl-dev",
+    },
+    Need {
+        what: "SoftHSM (a token for keys, in software)",
+        probe: &["sh", "-c", "command -v softhsm2-util"],
+        package: "softhsm2",
     },
     Need { what: "Go", probe: &["go", "version"], package: "golang-go" },
 ];

@@ -37,6 +37,19 @@ impl Service {
     /// # Errors
     /// When it does not start; the error shows its log.
     pub fn start(lab: &Lab, program: &Path) -> Result<Self, Failed> {
+        Self::start_with(lab, program, &[], &[])
+    }
+
+    /// As [`Service::start`], with more arguments and more of an environment (`NAME=value`).
+    ///
+    /// # Errors
+    /// When it does not start; the error shows its log.
+    pub fn start_with(
+        lab: &Lab,
+        program: &Path,
+        arguments: &[String],
+        environment: &[String],
+    ) -> Result<Self, Failed> {
         let kubeconfig = lab.service_account_kubeconfig("tidegate-system", "tidegate")?;
         let [free] = ports::free::<1>();
         let address = format!("127.0.0.1:{free}");
@@ -57,7 +70,8 @@ impl Service {
             // The lab's registry is on this machine.
             "--plain-http-on-loopback".into(),
         ];
-        let part = Part { args: command_line.into(), env: LOG.map(str::to_owned).into() };
+        let args = [&command_line[..], arguments].concat();
+        let part = Part { args, env: [&LOG.map(str::to_owned)[..], environment].concat() };
         let service = Self { folder: lab.folder().to_owned(), part, address };
         service.restart()?;
         service.wait_until_ready()?;
