@@ -169,6 +169,30 @@ fn engine(system: &str, args: &Args) -> Vec<Document> {
     ]
 }
 
+/// A file that the engine reads.
+struct Given {
+    name: &'static str,
+    file: &'static str,
+    flag: &'static str,
+    volume: Value,
+}
+
+fn given(args: &Args) -> Vec<Given> {
+    let registries = args.registry_secret.as_ref().map(|secret| Given {
+        name: "registries",
+        file: ".dockerconfigjson",
+        flag: "--registry-config",
+        volume: json!({"name": "registries", "secret": {"secretName": secret}}),
+    });
+    let authorities = args.authorities.as_ref().map(|map| Given {
+        name: "authorities",
+        file: "ca.crt",
+        flag: "--ca-file",
+        volume: json!({"name": "authorities", "configMap": {"name": map}}),
+    });
+    registries.into_iter().chain(authorities).collect()
+}
+
 fn pod(system: &str, args: &Args) -> Value {
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 5});
     let arguments = [
@@ -189,21 +213,11 @@ fn pod(system: &str, args: &Args) -> Value {
         json!({"name": "work", "emptyDir": {"sizeLimit": "4Gi"}}),
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}),
     ];
-    let mut mount = |name: &str, file: &str, flag: &str, source: Value| {
+    for Given { name, file, flag, volume } in given(args) {
         let folder = format!("/etc/tidegate/{name}");
         arguments.extend([flag.to_owned(), format!("{folder}/{file}")]);
         mounts.push(json!({"name": name, "mountPath": folder, "readOnly": true}));
-        let mut volume = source;
-        volume["name"] = name.into();
         volumes.push(volume);
-    };
-    if let Some(secret) = &args.registry_secret {
-        let source = json!({"secret": {"secretName": secret}});
-        mount("registries", ".dockerconfigjson", "--registry-config", source);
-    }
-    if let Some(authorities) = &args.authorities {
-        let source = json!({"configMap": {"name": authorities}});
-        mount("authorities", "ca.crt", "--ca-file", source);
     }
     arguments.extend(args.engine.iter().cloned());
     json!({
