@@ -94,7 +94,7 @@ fn of_pipeline(objects: &Objects, pipeline: &Pipeline) -> PipelineBoard {
         }
     }
     let status = pipeline.status.clone().unwrap_or_default();
-    let mut troubles: Vec<String> = ["Ready", "Source", "Images"]
+    let mut troubles: Vec<String> = ["Ready", "Source", "Images", "Verified", "Enforced"]
         .iter()
         .filter_map(|kind| condition(&status.conditions, kind))
         .filter(|c| c.status == "False")

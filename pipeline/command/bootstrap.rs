@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use kube::ResourceExt as _;
 use serde_json::json;
 use tidegate_ids::LaneName;
+use tidegate_schemas::admission::{ENFORCE, VERIFIED_IMAGES, VERIFIED_IMAGES_LABEL};
 use tidegate_schemas::{
     DEPLOYERS_NAMESPACE, Effective, EffectiveEnvironment, Environment, Pipeline, Repository,
-    SYSTEM_NAMESPACE, effective,
+    SYSTEM_NAMESPACE, VerifiedImages, effective,
 };
 
 use crate::document::{
@@ -167,22 +168,47 @@ pub fn documents(
     let effective = effective(pipeline, &environments, &objects.classes)?;
     let mut all = Vec::new();
     for environment in &effective.environments {
-        all.extend(of_environment(&effective, environment));
+        all.extend(of_environment(system, &effective, environment));
     }
     all.extend(engines_secrets(system, home, pipeline, &objects.repositories));
     all.extend(pull_secrets(system, home, pipeline));
     Ok(all)
 }
 
-fn of_environment(effective: &Effective, environment: &EffectiveEnvironment) -> Vec<Document> {
+fn of_environment(
+    system: &str,
+    effective: &Effective,
+    environment: &EffectiveEnvironment,
+) -> Vec<Document> {
     let target = environment.target.as_str();
-    let labels = json!({
+    let mut labels = json!({
         "tidegate.dev/pipeline": effective.name,
         "tidegate.dev/environment": environment.name,
         "tidegate.dev/class": environment.class,
     });
-    let comment = format!("Where the environment {} of {} runs.", environment.name, effective.name);
-    let mut all = vec![namespace(target, &comment, labels)];
+    let mut comment =
+        format!("Where the environment {} of {} runs.", environment.name, effective.name);
+    if environment.verified_images == VerifiedImages::Enforce {
+        labels[VERIFIED_IMAGES_LABEL] = json!(ENFORCE);
+        comment += " Pods run verified images only (verifiedImages of the class).";
+    }
+    let list = Right::new(
+        "",
+        "configmaps",
+        "get create patch update",
+        "the list of verified images, by which the API server lets pods in",
+    )
+    .named([VERIFIED_IMAGES]);
+    let mut all = vec![
+        namespace(target, &comment, labels),
+        role(
+            target,
+            VERIFIED_IMAGES,
+            "The engine keeps this list here, and nothing else.",
+            &[list],
+        ),
+        role_binding(target, VERIFIED_IMAGES, ("Role", VERIFIED_IMAGES), (system, ENGINE)),
+    ];
     for lane in &environment.lanes {
         all.extend(of_lane(target, environment, &lane.name, &lane.paths.sync));
     }
@@ -312,6 +338,19 @@ mod tests {
         let read = tidegate_manifest::manifests(text.as_bytes(), "bootstrap").unwrap();
         tidegate_manifest::Set::from_manifests(read).expect("no object is printed twice");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_class_that_only_reports_gets_no_label() {
+        let mut objects = clinic();
+        objects.classes[1].spec.verified_images = VerifiedImages::Report;
+        let documents = documents(SYSTEM_NAMESPACE, &objects.pipelines[0], &objects).unwrap();
+        let labels: Vec<_> = documents
+            .iter()
+            .filter(|d| d.value["kind"] == "Namespace")
+            .map(|d| d.value["metadata"]["labels"][VERIFIED_IMAGES_LABEL].clone())
+            .collect();
+        assert_eq!(labels, [json!(ENFORCE), json!(null)]);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use kube::ResourceExt as _;
 use tidegate_ids::EnvironmentName;
 use tidegate_schemas::{
     ApprovalRule, DEPLOYERS_NAMESPACE, Effective, EffectiveEnvironment, EffectiveLane,
-    EnvironmentClass, LanePolicy, Pipeline,
+    EnvironmentClass, LanePolicy, Pipeline, VerifiedImages,
 };
 
 use crate::board::refused;
 use crate::objects::Objects;
 use crate::story::Page;
+use crate::text::when;
 
 const DEFAULT: &str = "default";
 const PIPELINE: &str = "Pipeline";
@@ -83,6 +84,21 @@ pub fn pipeline(
         Err(reasons) => page.section("environments", reasons.iter().cloned()),
     }
     page.section(
+        "what runs and is not verified",
+        status.unverified.iter().map(|u| {
+            let pods = if u.pods == 0 { String::new() } else { format!(", pods: {}", u.pods) };
+            format!(
+                "{} since {}: {} in {} ({}{pods}): {}",
+                u.reason,
+                when(u.since, now),
+                u.image,
+                u.environment,
+                u.object,
+                u.message
+            )
+        }),
+    );
+    page.section(
         "refused candidates, newest first",
         status.refused.iter().rev().map(|c| refused(c, now)),
     );
@@ -128,6 +144,14 @@ fn environment_section(
             environment.rollback.keep, environment.rollback.max_age
         ),
     ];
+    lines.push(verified_images(environment));
+    lines.extend(
+        environment
+            .image_fields
+            .iter()
+            .map(|f| format!("images of {}.{} are at {}", f.kind, f.group, f.paths.join(", "))),
+    );
+    lines.extend(environment.also_verified.iter().map(|i| format!("also verified: {i}")));
     if environment.suspended {
         lines.push("suspended: admits nothing".to_owned());
     }
@@ -135,6 +159,19 @@ fn environment_section(
         lines.extend(lane_lines(environment, lane, class));
     }
     page.section(&format!("environment {name}"), lines);
+}
+
+fn verified_images(environment: &EffectiveEnvironment) -> String {
+    let mode = environment.verified_images;
+    let origin = from(mode == VerifiedImages::default(), &class_name(environment));
+    match mode {
+        VerifiedImages::Enforce => {
+            format!("pods with images that are not verified are refused ({origin})")
+        }
+        VerifiedImages::Report => {
+            format!("pods with images that are not verified run and are told ({origin})")
+        }
+    }
 }
 
 fn class_name(environment: &EffectiveEnvironment) -> String {

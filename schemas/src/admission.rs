@@ -9,9 +9,13 @@
 //! collector's finalizers. And an impersonated request is told from an own one by a key of
 //! `userInfo.extra` that authentication sets and impersonation lacks (KEP-4193).
 
+mod images;
+
 use serde_json::{Value, json};
 
 use crate::{DEPLOYERS_NAMESPACE, GROUP};
+
+pub use images::{ENFORCE, VERIFIED_IMAGES, VERIFIED_IMAGES_LABEL};
 
 /// The `userInfo.extra` key that certificates and bound service account tokens carry, and
 /// OpenID Connect tokens with a `jti` claim.
@@ -65,6 +69,7 @@ impl Admission {
                 let binding = binding(&policy);
                 [policy, binding]
             })
+            .chain(self.on_images())
             .collect()
     }
 

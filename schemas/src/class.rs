@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_ids::{EnvironmentName, Period};
 
+use crate::ImageField;
+
 /// The rules for environments of one class.
 #[derive(
     CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default,
@@ -33,6 +35,33 @@ pub struct EnvironmentClassSpec {
     /// What may be rolled back to.
     #[serde(default)]
     pub rollback: Rollback,
+    /// Whether the API server refuses pods with images that are not on the list of verified ones.
+    #[serde(default)]
+    pub verified_images: VerifiedImages,
+    /// Where custom resources name images, for kinds that Tidegate does not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub image_fields: Vec<ImageField>,
+    /// Images, as `repository@sha256:…`, that run beside every release, such as the sidecar of a
+    /// service mesh. They are verified like every other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 128),
+        inner(length(max = 400), regex(pattern = r"^[^@\s]+@sha256:[0-9a-f]{64}$"))
+    )]
+    pub also_verified: Vec<String>,
+}
+
+/// What happens to a pod with an image that was not verified.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default,
+)]
+pub enum VerifiedImages {
+    /// The API server refuses it, whoever makes it.
+    #[default]
+    Enforce,
+    /// It runs, and is shown in the Pipeline's status.
+    Report,
 }
 
 /// What to do about drift.

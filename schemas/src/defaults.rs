@@ -2,12 +2,12 @@
 //! where the conventions of `model.md` (names, paths, branches, accounts, the
 //! previous environment) are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidegate_ids::{EnvironmentName, LaneName, Period, PipelineName};
 
 use crate::{
-    After, ApprovalRule, Drift, Environment, EnvironmentClass, LanePolicy, Pipeline, Rollback,
-    Watch,
+    After, ApprovalRule, Drift, Environment, EnvironmentClass, ImageField, LanePolicy, Pipeline,
+    Rollback, VerifiedImages, Watch,
 };
 
 /// A pipeline with every default filled in.
@@ -34,6 +34,12 @@ pub struct EffectiveEnvironment {
     pub suspended: bool,
     /// What may be rolled back to.
     pub rollback: Rollback,
+    /// Whether the API server refuses pods with images that were not verified.
+    pub verified_images: VerifiedImages,
+    /// Where custom resources name images, beside the kinds that are known.
+    pub image_fields: Vec<ImageField>,
+    /// What runs and no release names, as `repository@digest`, each once.
+    pub also_verified: BTreeSet<String>,
     /// Its lanes, in the pipeline's order.
     pub lanes: Vec<EffectiveLane>,
 }
@@ -175,6 +181,19 @@ fn one_environment(
         target,
         suspended: pipeline.spec.suspend || stated.is_some_and(|e| e.spec.suspend),
         rollback: class.spec.rollback.clone(),
+        verified_images: class.spec.verified_images,
+        image_fields: stated
+            .iter()
+            .flat_map(|e| &e.spec.image_fields)
+            .chain(&class.spec.image_fields)
+            .cloned()
+            .collect(),
+        also_verified: stated
+            .iter()
+            .flat_map(|e| &e.spec.also_verified)
+            .chain(&class.spec.also_verified)
+            .cloned()
+            .collect(),
         lanes,
     })
 }

@@ -21,18 +21,19 @@ mod promotion;
 mod release;
 mod repository;
 mod roster;
+mod running;
 mod sync;
 mod trust;
 
 pub use approval::{Approval, ApprovalSpec, Decision};
 pub use class::{
     After, ApprovalRule, Drift, EnvironmentClass, EnvironmentClassSpec, Excluded, Gates,
-    LanePolicy, OnRegression, Rollback, Subject, Watch,
+    LanePolicy, OnRegression, Rollback, Subject, VerifiedImages, Watch,
 };
 pub use condition::{ConditionStatus, condition, set_condition};
 pub use crds::crds;
 pub use defaults::{Effective, EffectiveEnvironment, EffectiveLane, LanePaths, effective, present};
-pub use environment::{Environment, EnvironmentSpec, Target};
+pub use environment::{Environment, EnvironmentSpec, ImageField, Target};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub use pipeline::{
     Candidate, Follow, FollowedImage, FollowedStatus, LaneSpec, Newest, Pipeline, PipelineSource,
@@ -48,6 +49,7 @@ pub use release::{
 };
 pub use repository::{Repository, RepositorySpec, RepositoryStatus, SecretRef, SourceVerification};
 pub use roster::{Machine, Person, Roster, RosterSpec};
+pub use running::{Unverified, UnverifiedReason};
 pub use sync::{
     Applied, Cause, DriftForm, DriftRecord, HeadVerification, Health, HealthReport, ObjectHealth,
     Prune, RefusedHead, Render, Revision, Sync, SyncFailure, SyncSource, SyncSpec, SyncStatus,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_ids::{CommitId, Digest, EnvironmentName, LaneName};
 
-use crate::Condition;
+use crate::{Condition, Unverified};
 
 /// A pipeline: what changes, and through which environments it travels.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -162,7 +162,8 @@ pub struct Newest {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineStatus {
-    /// `Ready`, `Source` (it can be read), `Images` (registries answer), and one `Lane-<name>` for each lane.
+    /// `Ready`, `Source` (it can be read), `Images` (registries answer), one `Lane-<name>` for each lane,
+    /// `Verified` (everything that runs is) and `Enforced` (nothing else can).
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// The generation this status speaks of.
@@ -180,6 +181,10 @@ pub struct PipelineStatus {
     /// The last 20 candidates that did not become a release, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Candidate>,
+    /// What runs in its environments, or is held there, and is not verified by the rules in force; the
+    /// first 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unverified: Vec<Unverified>,
 }
 
 /// A followed image's last chosen version.

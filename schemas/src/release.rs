@@ -173,6 +173,9 @@ pub struct RenderedSet {
     pub manifests: Digest,
     /// How many objects it has.
     pub objects: u32,
+    /// Which of the release's images it names, as `repository@digest`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
 }
 
 /// What happened to a release.

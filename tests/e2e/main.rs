@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod getting_started;
 mod keys;
+mod running;
 mod standalone;
 mod story;
 mod summaries;

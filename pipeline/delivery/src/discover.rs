@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tidegate_ids::{CommitId, LaneName};
-use tidegate_manifest::ImageReference;
+use tidegate_ids::{CommitId, EnvironmentName, LaneName};
 use tidegate_provenance::ImageRef;
 use tidegate_schemas::{
     Candidate, Effective, Pipeline, PipelineStatus, ReleaseImage, SourceCommit, Verdict,
@@ -20,6 +19,7 @@ use crate::engine::Engine;
 use crate::images::{Followed, canonical};
 use crate::render::{self, Rendered};
 use crate::summaries::Book;
+use crate::verified::image_ref;
 use crate::world::PipelineKey;
 use crate::{Error, publish, source};
 
@@ -232,7 +232,9 @@ async fn one_lane(
         Ok(requires) => requires,
         Err(outcome) => return Ok(outcome),
     };
-    let draft = publish::Draft { lane, sets: &own.sets, source: look.source, images, requires };
+    let named = named(look.effective, own);
+    let (sets, source) = (&own.sets, look.source);
+    let draft = publish::Draft { lane, sets, source, images, named, requires };
     // One lane that cannot be kept now holds up no other.
     let made = publish::release(look.engine, look.key, look.pipeline, look.mirror, draft).await;
     Ok(made.map_or_else(|error| LaneOutcome::Unknown(error.to_string()), LaneOutcome::Release))
@@ -284,10 +286,9 @@ async fn verified(
     own: &Rendered,
     rules: &crate::trust::Rules,
 ) -> Result<Vec<ReleaseImage>, LaneOutcome> {
-    let names: BTreeSet<String> =
-        own.sets.values().flat_map(tidegate_manifest::Set::images).collect();
+    let named: BTreeSet<String> = named(look.effective, own).into_values().flatten().collect();
     let mut images = Vec::new();
-    for name in names {
+    for name in named {
         let Some(image) = image_ref(&name) else { continue };
         let verdict = look.engine.verdicts.verdict(rules, &image, None, look.now).await;
         let verdict: Verdict = verdict.map_err(LaneOutcome::Unknown)?;
@@ -324,9 +325,15 @@ async fn sum_up(look: &Look<'_>, image: &ImageRef, verdict: &Verdict) {
     }
 }
 
-fn image_ref(text: &str) -> Option<ImageRef> {
-    let reference: ImageReference = text.parse().ok()?;
-    Some(ImageRef { repository: reference.repository(), digest: reference.digest? })
+/// What each environment's set of a lane names, as `repository@digest`.
+fn named(effective: &Effective, own: &Rendered) -> BTreeMap<EnvironmentName, BTreeSet<String>> {
+    let of = |(environment, set): (&EnvironmentName, &tidegate_manifest::Set)| {
+        let fields = effective.environment(environment).map(render::fields).unwrap_or_default();
+        let images = set.images(&fields);
+        let images = images.iter().filter_map(|name| Some(image_ref(name)?.to_string()));
+        (environment.clone(), images.collect())
+    };
+    own.sets.iter().map(of).collect()
 }
 
 fn record(

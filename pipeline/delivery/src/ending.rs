@@ -136,8 +136,10 @@ async fn roll_back(
         known_good: false,
         ended: now,
         ran_until: now,
+        refused: false,
     };
-    match rollback_target(&regressed, &here.past(now), &here.environment.rollback, now) {
+    let past = here.past(now, |release| engine.judged.refuses(engine, &key.namespace, release));
+    match rollback_target(&regressed, &past, &here.environment.rollback, now) {
         RollbackChoice::Freeze(why) => Ok(format!("Nothing is rolled back: {why}")),
         RollbackChoice::To { release, proved_by } => {
             let why = format!("{name} regressed: {reason}");

@@ -1,6 +1,6 @@
-//! The running engine: what every pass works with, and one pair of tasks for each
-//! pipeline: one discovers, one moves promotions on. They are apart so that a
-//! registry that hangs never holds up a rollback.
+//! The running engine: what every pass works with, and four tasks for each
+//! pipeline: one discovers, one moves promotions on, one looks at what runs, one
+//! sums up what was verified. They are apart so that a registry that hangs never holds up a rollback.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+use crate::audit::auditor;
 use crate::clock;
 use crate::discover::{self, Inputs};
 use crate::images::{Followed, Follower};
@@ -31,7 +32,9 @@ use crate::journal::Recent;
 use crate::keys::Keys;
 use crate::lane::Stated;
 use crate::pull::Registries;
+use crate::rejudge::Judged;
 use crate::trust::{Rules, Verdicts};
+use crate::verified::Lists;
 use crate::world::{PipelineKey, Wake, World};
 use crate::{Error, beside, promote};
 
@@ -66,6 +69,10 @@ pub struct Engine {
     pub renderer: Arc<Renderer>,
     /// Verdicts on images.
     pub verdicts: Verdicts,
+    /// What the rules in force say of images in use.
+    pub judged: Judged,
+    /// The lists of verified images.
+    pub lists: Lists,
     /// Signing keys.
     pub keys: Keys,
     /// The registry client of each pipeline.
@@ -108,6 +115,8 @@ pub async fn run(
     let registries = Registries::new(&client, registry.clone());
     let engine = Arc::new(Engine {
         verdicts: Verdicts::new(&client, &options.system_namespace, registry),
+        judged: Judged::default(),
+        lists: Lists::default(),
         keys: Keys::new(&client, &options.system_namespace, options.pkcs11_module),
         cluster_uid: kube_system.uid().unwrap_or_default(),
         looked: options.looked.clone(),
@@ -152,26 +161,28 @@ struct Tasks {
     discover: Arc<Notify>,
     promote: Arc<Notify>,
     summarize: Arc<Notify>,
+    audit: Arc<Notify>,
     tasks: JoinSet<()>,
 }
 
 async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
-    let mut pairs: HashMap<PipelineKey, Tasks> = HashMap::new();
+    let mut running: HashMap<PipelineKey, Tasks> = HashMap::new();
     let mut wake = Some(Wake::All);
     while let Some(current) = wake {
         let present: Vec<PipelineKey> =
             engine.world.pipelines.state().iter().map(|p| key_of(p)).collect();
-        for gone in pairs.keys().filter(|k| !present.contains(k)).cloned().collect::<Vec<_>>() {
-            if let Some(mut pair) = pairs.remove(&gone) {
-                pair.tasks.abort_all();
+        for gone in running.keys().filter(|k| !present.contains(k)).cloned().collect::<Vec<_>>() {
+            if let Some(mut own) = running.remove(&gone) {
+                own.tasks.abort_all();
             }
         }
         for key in present {
-            let pair = pairs.entry(key.clone()).or_insert_with(|| start(engine, &key));
+            let own = running.entry(key.clone()).or_insert_with(|| start(engine, &key));
             if current.concerns(&key) {
-                pair.discover.notify_one();
-                pair.promote.notify_one();
-                pair.summarize.notify_one();
+                own.discover.notify_one();
+                own.promote.notify_one();
+                own.summarize.notify_one();
+                own.audit.notify_one();
             }
         }
         wake = woken.recv().await;
@@ -183,16 +194,18 @@ fn key_of(pipeline: &Pipeline) -> PipelineKey {
 }
 
 fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Tasks {
-    let mut pair = Tasks {
+    let mut own = Tasks {
         discover: Arc::default(),
         promote: Arc::default(),
         summarize: Arc::default(),
+        audit: Arc::default(),
         tasks: JoinSet::new(),
     };
-    pair.tasks.spawn(discoverer(engine.clone(), key.clone(), pair.discover.clone()));
-    pair.tasks.spawn(promoter(engine.clone(), key.clone(), pair.promote.clone()));
-    pair.tasks.spawn(summarizer(engine.clone(), key.clone(), pair.summarize.clone()));
-    pair
+    own.tasks.spawn(discoverer(engine.clone(), key.clone(), own.discover.clone()));
+    own.tasks.spawn(promoter(engine.clone(), key.clone(), own.promote.clone()));
+    own.tasks.spawn(summarizer(engine.clone(), key.clone(), own.summarize.clone()));
+    own.tasks.spawn(auditor(engine.clone(), key.clone(), own.audit.clone()));
+    own
 }
 
 /// Discovers whenever something concerns the pipeline, and looks at registries on their interval.
@@ -274,7 +287,8 @@ fn note(key: &PipelineKey, doing: &str, error: &Error) {
     }
 }
 
-async fn wait(notify: &Notify, pause: Duration) {
+/// Waits until something is told, or the pause is over.
+pub async fn wait(notify: &Notify, pause: Duration) {
     tokio::select! {
         () = notify.notified() => {}
         () = tokio::time::sleep(pause.min(AT_MOST)) => {}

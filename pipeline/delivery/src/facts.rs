@@ -71,8 +71,9 @@ pub async fn gather(
     let change = change(sight, here, promotion, release, manifests)?;
     let (digest, _) = change.digest().map_err(|e| Error::Content(e.to_string()))?;
     let images = images(sight, release, promotion.spec.kind).await;
-    let known_good =
-        is_known_good(manifests, &here.past(sight.now), &here.environment.rollback, sight.now);
+    // Images that may no longer run are the gate provenance's to tell.
+    let past = here.past(sight.now, |_| false);
+    let known_good = is_known_good(manifests, &past, &here.environment.rollback, sight.now);
     let facts = Facts {
         promotion: PromotionFact {
             name: promotion.name_any(),

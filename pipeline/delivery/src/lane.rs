@@ -157,9 +157,9 @@ impl<'a> LaneState<'a> {
             .map(ResourceExt::name_any)
     }
 
-    /// The promotions that have ended.
+    /// The promotions that have ended; `refused` says of which releases an image may no longer run.
     #[must_use]
-    pub fn past(&self, now: Timestamp) -> Vec<Past> {
+    pub fn past(&self, now: Timestamp, refused: impl Fn(&str) -> bool) -> Vec<Past> {
         self.promotions
             .iter()
             .enumerate()
@@ -176,6 +176,7 @@ impl<'a> LaneState<'a> {
                     known_good: status.known_good,
                     ended: status.ended_at?,
                     ran_until: self.replaced_at(place).unwrap_or(now),
+                    refused: refused(&p.spec.release),
                 })
             })
             .collect()

@@ -21,7 +21,7 @@ use crate::journal::{self, Recent};
 use crate::lane::{LaneState, Lanes, phase};
 use crate::summaries::{Book, Finding};
 use crate::world::PipelineKey;
-use crate::{Error, clock, commit, create, ending, syncs};
+use crate::{Error, clock, commit, create, ending, syncs, verified};
 
 /// How many steps one promotion takes in one pass: more than the machine has phases.
 const STEPS: usize = 12;
@@ -368,6 +368,8 @@ impl<'a> Pass<'a> {
         let admitted = decision.and_then(Decision::admitted);
         let release = self.engine.world.release(&self.key.namespace, &promotion.spec.release);
         let (Some(admitted), Some(release)) = (admitted, release) else { return Ok(None) };
+        // Before anything can be applied: the API server refuses pods with images that are not listed.
+        verified::admit(self.engine, here.environment, &release).await?;
         let made = commit::make(self, here, promotion, &release, planned, admitted).await?;
         let repository = &self.pipeline.spec.source.repository;
         self.engine.sources.pushed(&RepositoryKey::stated(&self.key.namespace, repository));

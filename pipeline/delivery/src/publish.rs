@@ -3,7 +3,7 @@
 //! not there. Both have the release's identity as their name: doing it again does
 //! nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
@@ -32,6 +32,8 @@ pub struct Draft<'a> {
     pub source: &'a SourceCommit,
     /// Its images, each verified.
     pub images: Vec<ReleaseImage>,
+    /// Which of them each environment names, as `repository@digest`.
+    pub named: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// The releases of required lanes.
     pub requires: BTreeMap<LaneName, String>,
 }
@@ -52,7 +54,8 @@ pub async fn release(
         .name_any()
         .parse()
         .map_err(|e: tidegate_ids::ParseError| Error::Content(e.to_string()))?;
-    let id = ReleaseId::of(&ReleaseContent::new(name, draft.lane.clone(), draft.sets))
+    let named = draft.named.values().flatten();
+    let id = ReleaseId::of(&ReleaseContent::new(name, draft.lane.clone(), draft.sets, named))
         .map_err(content)?;
     let pipeline_name = pipeline
         .name_any()
@@ -68,7 +71,8 @@ pub async fn release(
         .iter()
         .map(|(environment, set)| {
             let objects = u32::try_from(set.len()).unwrap_or(u32::MAX);
-            (environment.clone(), RenderedSet { manifests: set.digest(), objects })
+            let images = draft.named.get(environment).into_iter().flatten().cloned().collect();
+            (environment.clone(), RenderedSet { manifests: set.digest(), objects, images })
         })
         .collect();
     let sequence = 1 + engine

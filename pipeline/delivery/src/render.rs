@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidegate_ids::{Digest, EnvironmentName, LaneName};
-use tidegate_manifest::{Manifest, Set};
+use tidegate_ids::{Digest, EnvironmentName, GroupKind, LaneName};
+use tidegate_manifest::{ImageFields, Manifest, Set};
 use tidegate_render::{Entry, Files, Kind, RenderError, Renderer};
-use tidegate_schemas::{Effective, EffectiveLane, Finding};
+use tidegate_schemas::{Effective, EffectiveEnvironment, EffectiveLane, Finding};
 use tidegate_source::Snapshot;
 
 /// The sets of one lane, by environment; an environment without a folder has none.
@@ -45,7 +45,8 @@ pub async fn lane(
     let mut rendered = Rendered { sets: BTreeMap::new(), faults: Vec::new(), passing: false };
     let environments = effective.environments.iter().filter_map(|e| Some((e, e.lane(lane)?)));
     let renders = environments.map(async |(environment, rules)| {
-        (environment, one(workers, snapshot, rules, &environment.target, images).await)
+        let fields = fields(environment);
+        (environment, one(workers, snapshot, rules, &environment.target, images, &fields).await)
     });
     for (environment, outcome) in futures::future::join_all(renders).await {
         match outcome {
@@ -62,12 +63,22 @@ pub async fn lane(
     rendered
 }
 
+/// Where objects of an environment name images.
+#[must_use]
+pub fn fields(environment: &EffectiveEnvironment) -> ImageFields {
+    let added = environment.image_fields.iter();
+    ImageFields::with(
+        added.map(|f| (GroupKind::new(f.group.clone(), f.kind.clone()), f.paths.clone())),
+    )
+}
+
 async fn one(
     workers: &Renderer,
     snapshot: &Snapshot,
     lane: &EffectiveLane,
     target: &str,
     images: &BTreeMap<String, Digest>,
+    fields: &ImageFields,
 ) -> Result<Option<Set>, (String, bool)> {
     let folder = &lane.paths.folder;
     let tree: Arc<dyn Files> = Arc::new(Tree(snapshot.clone()));
@@ -86,7 +97,7 @@ async fn one(
         .render(tree, folder, Kind::Auto)
         .await
         .map_err(|e: RenderError| (e.to_string(), !e.is_refusal()))?;
-    set(rendered.objects, folder, target, images).map(Some).map_err(|e| (e, false))
+    set(rendered.objects, folder, target, images, fields).map(Some).map_err(|e| (e, false))
 }
 
 /// Objects to a set: placed in the target namespace, every followed image by digest.
@@ -95,6 +106,7 @@ fn set(
     folder: &str,
     target: &str,
     images: &BTreeMap<String, Digest>,
+    fields: &ImageFields,
 ) -> Result<Set, String> {
     let mut manifests = Vec::with_capacity(objects.len());
     for object in objects {
@@ -104,7 +116,7 @@ fn set(
     }
     let mut set = Set::from_manifests(manifests).map_err(|e| e.to_string())?;
     // What stays without a digest is a policy finding, named there with its way out.
-    set.pin(images).map_err(|e| e.to_string())?;
+    set.pin(images, fields).map_err(|e| e.to_string())?;
     Ok(set)
 }
 
@@ -118,13 +130,13 @@ pub fn findings(
     let mut found = Vec::new();
     let Some(own) = all.get(lane) else { return found };
     for (environment, set) in &own.sets {
-        let target = effective.environment(environment).map_or("", |e| e.target.as_str());
+        let Some(rules) = effective.environment(environment) else { continue };
         let others: Vec<(&LaneName, &Set)> = all
             .iter()
             .filter(|(name, _)| *name != lane)
             .filter_map(|(name, rendered)| Some((name, rendered.sets.get(environment)?)))
             .collect();
-        found.extend(tidegate_policy::check(lane, target, set, &others));
+        found.extend(tidegate_policy::check(lane, &rules.target, set, &others, &fields(rules)));
     }
     found.sort();
     found.dedup();

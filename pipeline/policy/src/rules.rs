@@ -7,20 +7,22 @@
 
 use crate::ownership::{COMPONENT_LABEL, Lane, may_back, may_hold, owner};
 use tidegate_ids::{GroupKind, LaneName};
-use tidegate_manifest::{ImageReference, Manifest, Set, images, suspected_images};
+use tidegate_manifest::{ImageFields, ImageReference, Manifest, Set};
 use tidegate_schemas::Finding;
 
 const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 
 /// Judges one lane's rendered set for one environment: `target` is its namespace,
-/// `others` are the sets of the other lanes there. The findings are sorted; each
-/// one refuses the set. An object that two lanes claim is found in both.
+/// `others` are the sets of the other lanes there, `fields` say where its kinds hold images.
+/// The findings are sorted; each one refuses the set. An object that two lanes claim is found in
+/// both.
 #[must_use]
 pub fn check(
     lane: &LaneName,
     target: &str,
     set: &Set,
     others: &[(&LaneName, &Set)],
+    fields: &ImageFields,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for manifest in set {
@@ -45,10 +47,10 @@ pub fn check(
         if let Some(message) = unrestricted(manifest) {
             found("pod-security-label", message);
         }
-        for message in unproved_images(manifest) {
+        for message in unproved_images(manifest, fields) {
             found("image-digest", message);
         }
-        for message in unknown_images(manifest) {
+        for message in unknown_images(manifest, fields) {
             found("unknown-image-field", message);
         }
     }
@@ -136,9 +138,10 @@ fn unrestricted(manifest: &Manifest) -> Option<String> {
     })
 }
 
-fn unproved_images(manifest: &Manifest) -> Vec<String> {
+fn unproved_images(manifest: &Manifest, fields: &ImageFields) -> Vec<String> {
     let (id, origin) = (manifest.id(), manifest.origin());
-    images(manifest)
+    fields
+        .images(manifest)
         .into_iter()
         .filter_map(|image| match image.reference.parse::<ImageReference>() {
             Ok(reference) if reference.digest.is_some() => None,
@@ -151,14 +154,15 @@ fn unproved_images(manifest: &Manifest) -> Vec<String> {
         .collect()
 }
 
-fn unknown_images(manifest: &Manifest) -> Vec<String> {
+fn unknown_images(manifest: &Manifest, fields: &ImageFields) -> Vec<String> {
     let (id, origin) = (manifest.id(), manifest.origin());
-    suspected_images(manifest)
+    fields
+        .suspected(manifest)
         .into_iter()
         .map(|image| {
             format!(
-                "{id} ({origin}) has {:?} at {}, which looks like an image that would run unverified, because its kind is not known: leave the field to the operator's default, or have the kind added to Tidegate's table of image fields",
-                image.reference, image.pointer
+                "{id} ({origin}) has {:?} at {}, which looks like an image that would run unverified, because nothing says that {} holds images there: add the kind with its paths to spec.imageFields of the Environment or its EnvironmentClass, or leave the field to the operator's default",
+                image.reference, image.pointer, id.group_kind
             )
         })
         .collect()
@@ -188,7 +192,7 @@ mod tests {
     }
 
     fn findings(name: &str, manifest: Manifest) -> Vec<(String, String)> {
-        check(&lane(name), "clinic-dev", &set([manifest]), &[])
+        check(&lane(name), "clinic-dev", &set([manifest]), &[], &ImageFields::default())
             .into_iter()
             .map(|f| (f.rule, f.message))
             .collect()
@@ -243,8 +247,10 @@ mod tests {
         let redis = object("v1", "Service", "redis", &json!({COMPONENT_LABEL: "cache"}));
         let (app, infra) = (lane("app"), lane("infra"));
         let sets = (set([redis.clone()]), set([redis]));
-        let in_app = check(&app, "clinic-dev", &sets.0, &[(&infra, &sets.1)]);
-        let in_infra = check(&infra, "clinic-dev", &sets.1, &[(&app, &sets.0)]);
+        let in_app =
+            check(&app, "clinic-dev", &sets.0, &[(&infra, &sets.1)], &ImageFields::default());
+        let in_infra =
+            check(&infra, "clinic-dev", &sets.1, &[(&app, &sets.0)], &ImageFields::default());
         assert_eq!(in_app, in_infra);
         assert_eq!(in_app[0].rule, "one-lane");
         assert!(
@@ -286,6 +292,14 @@ mod tests {
                            "metadata": {"name": "x", "namespace": "clinic-dev"},
                            "spec": {"solver": {"image": "evil"}}});
         let issuer = Manifest::from_value(value, "x.yaml").unwrap();
-        only("infra", issuer, "unknown-image-field", "/spec/solver/image");
+        only("infra", issuer.clone(), "unknown-image-field", "/spec/solver/image");
+        only("infra", issuer.clone(), "unknown-image-field", "spec.imageFields of the Environment");
+        let fields = ImageFields::with([(
+            GroupKind::new("cert-manager.io", "Issuer"),
+            vec!["/spec/solver/image".to_owned()],
+        )]);
+        let found = check(&lane("infra"), "clinic-dev", &set([issuer]), &[], &fields);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].rule, "image-digest", "a known field needs a digest like any other");
     }
 }

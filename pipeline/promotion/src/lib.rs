@@ -12,5 +12,5 @@ mod wanted;
 
 pub use machine::{Branch, Live, Needless, Step, SyncView, next, rolls_back};
 pub use needless::{Answered, Candidate, Later, needless};
-pub use rollback::{Past, RollbackChoice, is_known_good, rollback_target};
+pub use rollback::{Past, RollbackChoice, is_known_good, known_good, rollback_target};
 pub use wanted::{LaneContent, Wanted, wanted};

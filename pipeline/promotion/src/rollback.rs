@@ -33,6 +33,9 @@ pub struct Past {
     pub ended: Timestamp,
     /// When what it brought ran last: when other content replaced it, or now.
     pub ran_until: Timestamp,
+    /// Whether one of its images may no longer run: it, its key or its signer was revoked, or it does
+    /// not pass the rules in force.
+    pub refused: bool,
 }
 
 /// What follows from a regression.
@@ -49,10 +52,12 @@ pub enum RollbackChoice {
     Freeze(String),
 }
 
-/// The known good contents that count: the newest, distinct, not too old, not quarantined.
-fn known_good<'a>(past: &'a [Past], rules: &Rollback, now: Timestamp) -> Vec<&'a Past> {
+/// The known good contents that count: the newest, distinct, not too old, not quarantined, with images
+/// that may still run. They are what may be rolled back to.
+#[must_use]
+pub fn known_good<'a>(past: &'a [Past], rules: &Rollback, now: Timestamp) -> Vec<&'a Past> {
     let mut good: Vec<&Past> = Vec::new();
-    let mut newest_first: Vec<_> = past.iter().filter(|p| p.known_good).collect();
+    let mut newest_first: Vec<_> = past.iter().filter(|p| p.known_good && !p.refused).collect();
     newest_first.sort_by_key(|p| std::cmp::Reverse(p.ended));
     for candidate in newest_first {
         let bad = past.iter().any(|p| {
@@ -133,6 +138,7 @@ mod tests {
             known_good: phase == Phase::Succeeded,
             ended: Timestamp::from_second(ended).unwrap(),
             ran_until: Timestamp::from_second(ended).unwrap(),
+            refused: false,
         }
     }
 
@@ -165,6 +171,21 @@ mod tests {
             regressed.clone(),
         ];
         assert_eq!(rollback_target(&regressed, &all, &Rollback::default(), now()), to("a", "p1"));
+    }
+
+    #[test]
+    fn content_with_a_revoked_image_does_not_come_back() {
+        let regressed = past("p3", "c", Phase::Regressed, 900);
+        let mut revoked = past("p2", "b", Phase::Succeeded, 200);
+        revoked.refused = true;
+        let all = [past("p1", "a", Phase::Succeeded, 100), revoked.clone(), regressed.clone()];
+        let rules = Rollback { keep: 1, ..Rollback::default() };
+        assert_eq!(rollback_target(&regressed, &all, &rules, now()), to("a", "p1"));
+        let alone = [revoked, regressed.clone()];
+        assert!(matches!(
+            rollback_target(&regressed, &alone, &rules, now()),
+            RollbackChoice::Freeze(_)
+        ));
     }
 
     #[test]

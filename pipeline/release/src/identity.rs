@@ -24,17 +24,18 @@ pub struct ReleaseContent {
 }
 
 impl ReleaseContent {
-    /// From the rendered and pinned sets of every environment. An image without a
-    /// digest is not counted: policy refuses it before a release is made.
+    /// From the rendered and pinned sets of every environment, and every image that they name. An
+    /// image without a digest is not counted: policy refuses it before a release is made.
     #[must_use]
-    pub fn new(
+    pub fn new<'a>(
         pipeline: PipelineName,
         lane: LaneName,
         sets: &BTreeMap<EnvironmentName, Set>,
+        named: impl IntoIterator<Item = &'a String>,
     ) -> Self {
         let rendered = sets.iter().map(|(name, set)| (name.clone(), set.digest())).collect();
         let mut images = BTreeMap::<String, BTreeSet<Digest>>::new();
-        for text in sets.values().flat_map(Set::images) {
+        for text in named {
             if let Ok(image) = text.parse::<ImageReference>()
                 && let Some(digest) = image.digest
             {
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
-    use tidegate_manifest::Manifest;
+    use tidegate_manifest::{ImageFields, Manifest};
 
     fn pod(name: &str, image: &str) -> Manifest {
         let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -104,8 +105,13 @@ mod tests {
             .iter()
             .map(|(name, pods)| (name.parse().unwrap(), Set::from_manifests(pods.clone()).unwrap()))
             .collect();
-        let content = ReleaseContent::new("clinic".parse().unwrap(), "app".parse().unwrap(), &sets);
-        ReleaseId::of(&content).unwrap()
+        ReleaseId::of(&content(&sets)).unwrap()
+    }
+
+    fn content(sets: &BTreeMap<EnvironmentName, Set>) -> ReleaseContent {
+        let named: Vec<String> =
+            sets.values().flat_map(|s| s.images(&ImageFields::default())).collect();
+        ReleaseContent::new("clinic".parse().unwrap(), "app".parse().unwrap(), sets, &named)
     }
 
     #[test]
@@ -127,7 +133,7 @@ mod tests {
         let [a, b] = [Digest::of(b"a"), Digest::of(b"b")];
         let pods = [pod("a", &format!("redis@{a}")), pod("b", &format!("docker.io/redis@{b}"))];
         let sets = BTreeMap::from([("dev".parse().unwrap(), Set::from_manifests(pods).unwrap())]);
-        let content = ReleaseContent::new("clinic".parse().unwrap(), "app".parse().unwrap(), &sets);
+        let content = content(&sets);
         let expected =
             BTreeMap::from([("docker.io/library/redis".to_owned(), BTreeSet::from([a, b]))]);
         assert_eq!(content.images, expected);

@@ -2,12 +2,13 @@
 //!
 //! A place that is forgotten here is an image that runs unverified, so pod specs
 //! are looked at whole (init, ephemeral and sidecar containers, image volumes),
-//! custom resources by a table, and fields of unknown kinds that look like images
-//! are told apart by [`suspected_images`] for policy to refuse.
+//! custom resources by a table that an Environment or its class extends, and fields
+//! of unknown kinds that look like images are told apart by
+//! [`ImageFields::suspected`] for policy to refuse.
 
 use crate::{Error, ImageReference, Manifest};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidegate_ids::{Digest, GroupKind, ObjectId};
 
 /// An image that an object names.
@@ -96,7 +97,94 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-fn places(kind: &GroupKind) -> Vec<String> {
+/// Which fields of which kinds hold images: the tables above, and what an Environment or its class
+/// adds for the operators that run there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageFields {
+    added: Vec<(GroupKind, Vec<String>)>,
+}
+
+impl ImageFields {
+    /// The tables with these kinds added, each with its places: JSON pointers (RFC 6901) in which a
+    /// step `*` stands for every element of a list or mapping.
+    #[must_use]
+    pub fn with(added: impl IntoIterator<Item = (GroupKind, Vec<String>)>) -> Self {
+        Self { added: added.into_iter().collect() }
+    }
+
+    fn places(&self, kind: &GroupKind) -> Vec<String> {
+        let mut places = built_in(kind);
+        places.extend(self.added.iter().filter(|(k, _)| k == kind).flat_map(|(_, p)| p.clone()));
+        places
+    }
+
+    /// Every image that the object names, in the order of its places.
+    #[must_use]
+    pub fn images(&self, manifest: &Manifest) -> Vec<Image> {
+        let mut found = Vec::new();
+        for place in self.places(&manifest.id().group_kind) {
+            let steps: Vec<&str> = place.split('/').skip(1).collect();
+            collect(manifest.value(), &steps, String::new(), &mut found);
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|image| seen.insert(image.pointer.clone()));
+        found
+    }
+
+    /// Strings named `image` or `imageName` that nobody would verify: in an object whose kind is
+    /// neither in the tables nor one of Kubernetes' own, all but those at the places that were added.
+    #[must_use]
+    pub fn suspected(&self, manifest: &Manifest) -> Vec<Image> {
+        let kind = &manifest.id().group_kind;
+        let own = !kind.group.contains('.')
+            || kind.group.ends_with(".k8s.io")
+            || kind.group == "tidegate.dev"
+            || !built_in(kind).is_empty();
+        let mut found = Vec::new();
+        if !own {
+            suspect(manifest.value(), "", &mut found);
+            let known = self.images(manifest);
+            found.retain(|image| !known.contains(image));
+        }
+        found
+    }
+
+    /// Replaces every reference to a repository of `digests` (canonical repositories)
+    /// by `repository@digest`; one that had another digest is moved too, because the
+    /// followed image is the one source of its digest. What then has no digest is
+    /// returned: a release with such an image cannot be made.
+    ///
+    /// # Errors
+    /// When the object has no canonical form any more (it had one before).
+    pub fn pin(
+        &self,
+        manifest: &mut Manifest,
+        digests: &BTreeMap<String, Digest>,
+    ) -> Result<Vec<Unpinned>, Error> {
+        let mut unpinned = Vec::new();
+        for Image { pointer, reference } in self.images(manifest) {
+            let object = manifest.id().clone();
+            match reference.parse::<ImageReference>() {
+                Err(error) => {
+                    let why = match error {
+                        Error::Reference { why, .. } => why,
+                        _ => "it cannot be read",
+                    };
+                    unpinned.push(Unpinned { object, pointer, reference, malformed: Some(why) });
+                }
+                Ok(image) => match digests.get(&image.repository()) {
+                    Some(digest) => manifest
+                        .replace_string(&pointer, &format!("{}@{digest}", image.repository()))?,
+                    None if image.digest.is_some() => {}
+                    None => unpinned.push(Unpinned { object, pointer, reference, malformed: None }),
+                },
+            }
+        }
+        Ok(unpinned)
+    }
+}
+
+fn built_in(kind: &GroupKind) -> Vec<String> {
     let is =
         |group: &str, kinds: &[&str]| group == kind.group && kinds.contains(&kind.kind.as_str());
     let pods = POD_SPECS
@@ -110,17 +198,6 @@ fn places(kind: &GroupKind) -> Vec<String> {
     pods.chain(fields).collect()
 }
 
-/// Every image that the object names, in the order of its places.
-#[must_use]
-pub fn images(manifest: &Manifest) -> Vec<Image> {
-    let mut found = Vec::new();
-    for place in places(&manifest.id().group_kind) {
-        let steps: Vec<&str> = place.split('/').skip(1).collect();
-        collect(manifest.value(), &steps, String::new(), &mut found);
-    }
-    found
-}
-
 fn collect(value: &Value, steps: &[&str], pointer: String, found: &mut Vec<Image>) {
     let Some((step, rest)) = steps.split_first() else {
         if let Value::String(reference) = value {
@@ -129,35 +206,33 @@ fn collect(value: &Value, steps: &[&str], pointer: String, found: &mut Vec<Image
         return;
     };
     if *step == "*" {
-        for (at, item) in value.as_array().into_iter().flatten().enumerate() {
-            collect(item, rest, format!("{pointer}/{at}"), found);
+        match value {
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    collect(item, rest, format!("{pointer}/{at}"), found);
+                }
+            }
+            Value::Object(entries) => {
+                for (name, inner) in entries {
+                    collect(inner, rest, format!("{pointer}/{}", escaped(name)), found);
+                }
+            }
+            _ => {}
         }
-    } else if let Some(inner) = value.get(step) {
+    } else if let Some(inner) = value.get(step.replace("~1", "/").replace("~0", "~")) {
         collect(inner, rest, format!("{pointer}/{step}"), found);
     }
 }
 
-/// Strings named `image` or `imageName` in an object whose kind is not in the
-/// tables above and not one of Kubernetes' own: images that nobody would verify.
-#[must_use]
-pub fn suspected_images(manifest: &Manifest) -> Vec<Image> {
-    let kind = &manifest.id().group_kind;
-    let own = !kind.group.contains('.')
-        || kind.group.ends_with(".k8s.io")
-        || kind.group == "tidegate.dev"
-        || !places(kind).is_empty();
-    let mut found = Vec::new();
-    if !own {
-        suspect(manifest.value(), "", &mut found);
-    }
-    found
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn suspect(value: &Value, pointer: &str, found: &mut Vec<Image>) {
     match value {
         Value::Object(entries) => {
             for (name, inner) in entries {
-                let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+                let pointer = format!("{pointer}/{}", escaped(name));
                 match inner {
                     Value::String(text) if matches!(name.as_str(), "image" | "imageName") => {
                         found.push(Image { pointer, reference: text.clone() });
@@ -173,39 +248,6 @@ fn suspect(value: &Value, pointer: &str, found: &mut Vec<Image>) {
         }
         _ => {}
     }
-}
-
-/// Replaces every reference to a repository of `digests` (canonical repositories)
-/// by `repository@digest`; one that had another digest is moved too, because the
-/// followed image is the one source of its digest. What then has no digest is
-/// returned: a release with such an image cannot be made.
-///
-/// # Errors
-/// When the object has no canonical form any more (it had one before).
-pub fn pin(
-    manifest: &mut Manifest,
-    digests: &BTreeMap<String, Digest>,
-) -> Result<Vec<Unpinned>, Error> {
-    let mut unpinned = Vec::new();
-    for Image { pointer, reference } in images(manifest) {
-        let object = manifest.id().clone();
-        match reference.parse::<ImageReference>() {
-            Err(error) => {
-                let why = match error {
-                    Error::Reference { why, .. } => why,
-                    _ => "it cannot be read",
-                };
-                unpinned.push(Unpinned { object, pointer, reference, malformed: Some(why) });
-            }
-            Ok(image) => match digests.get(&image.repository()) {
-                Some(digest) => manifest
-                    .replace_string(&pointer, &format!("{}@{digest}", image.repository()))?,
-                None if image.digest.is_some() => {}
-                None => unpinned.push(Unpinned { object, pointer, reference, malformed: None }),
-            },
-        }
-    }
-    Ok(unpinned)
 }
 
 #[cfg(test)]
@@ -242,7 +284,8 @@ mod tests {
                 "/spec/jobTemplate/spec/template/spec",
             ),
         ] {
-            let found: Vec<(String, String)> = images(&object(api_version, kind, value))
+            let found: Vec<(String, String)> = ImageFields::default()
+                .images(&object(api_version, kind, value))
                 .into_iter()
                 .map(|i| (i.pointer, i.reference))
                 .collect();
@@ -258,7 +301,7 @@ mod tests {
         }
         let cluster =
             object("postgresql.cnpg.io/v1", "Cluster", json!({"spec": {"imageName": "pg:17"}}));
-        assert_eq!(images(&cluster)[0].pointer, "/spec/imageName");
+        assert_eq!(ImageFields::default().images(&cluster)[0].pointer, "/spec/imageName");
     }
 
     #[test]
@@ -278,8 +321,9 @@ mod tests {
         );
         let before = web.digest();
         let digests = BTreeMap::from([("registry.example.com/odoo".to_owned(), digest)]);
-        let rest = pin(&mut web, &digests).unwrap();
-        let now: Vec<String> = images(&web).into_iter().map(|i| i.reference).collect();
+        let rest = ImageFields::default().pin(&mut web, &digests).unwrap();
+        let now: Vec<String> =
+            ImageFields::default().images(&web).into_iter().map(|i| i.reference).collect();
         let pinned = format!("registry.example.com/odoo@{digest}");
         assert_eq!(
             now,
@@ -299,12 +343,39 @@ mod tests {
     #[test]
     fn an_image_in_an_unknown_kind_is_suspected() {
         let value = json!({"spec": {"a/b": [{"image": "x"}], "imageName": "y", "image": {"z": 1}}});
-        let found: Vec<String> =
-            suspected_images(&object("example.com/v1", "Robot", value.clone()))
-                .into_iter()
-                .map(|i| i.pointer)
-                .collect();
+        let found: Vec<String> = ImageFields::default()
+            .suspected(&object("example.com/v1", "Robot", value.clone()))
+            .into_iter()
+            .map(|i| i.pointer)
+            .collect();
         assert_eq!(found, ["/spec/a~1b/0/image", "/spec/imageName"]);
-        assert!(suspected_images(&object("v1", "ConfigMap", value)).is_empty());
+        assert!(ImageFields::default().suspected(&object("v1", "ConfigMap", value)).is_empty());
+    }
+
+    #[test]
+    fn an_added_kind_is_pinned_and_hides_no_other_image() {
+        let value = json!({"spec": {"arm": {"image": "robot:1"}, "tools": {"saw/x": {"image": "saw:2"}},
+                                    "hidden": {"image": "evil"}}});
+        let mut robot = object("example.com/v1", "Robot", value);
+        let fields = ImageFields::with([(
+            GroupKind::new("example.com", "Robot"),
+            vec!["/spec/arm/image".to_owned(), "/spec/tools/*/image".to_owned()],
+        )]);
+        let digest = Digest::of(b"robot");
+        let digests = BTreeMap::from([
+            ("docker.io/library/robot".to_owned(), digest),
+            ("docker.io/library/saw".to_owned(), digest),
+        ]);
+        assert_eq!(fields.pin(&mut robot, &digests).unwrap(), []);
+        let now: Vec<String> = fields.images(&robot).into_iter().map(|i| i.reference).collect();
+        assert_eq!(
+            now,
+            [
+                format!("docker.io/library/robot@{digest}"),
+                format!("docker.io/library/saw@{digest}")
+            ]
+        );
+        let left: Vec<String> = fields.suspected(&robot).into_iter().map(|i| i.pointer).collect();
+        assert_eq!(left, ["/spec/hidden/image"]);
     }
 }

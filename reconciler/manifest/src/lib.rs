@@ -17,7 +17,7 @@ mod set;
 mod write;
 
 pub use error::Error;
-pub use images::{Image, Unpinned, images, pin, suspected_images};
+pub use images::{Image, ImageFields, Unpinned};
 pub use object::Manifest;
 pub use order::{LAST_STAGE, stage};
 pub use read::{MAX_FILE_BYTES, documents, manifests};

@@ -4,7 +4,7 @@
 //! depends on the objects alone: not on their order, their files or the way a
 //! file is written. Its files are what is committed; reading them gives the set.
 
-use crate::{Error, Manifest, Unpinned, images, pin, read};
+use crate::{Error, ImageFields, Manifest, Unpinned, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use tidegate_ids::{Digest, ObjectId};
@@ -95,22 +95,29 @@ impl Set {
             .unwrap_or_else(|_| unreachable!("a mapping of text to text has a JSON form"))
     }
 
-    /// Pins every image; see [`pin`]. Returns what has no digest.
+    /// Pins every image; see [`ImageFields::pin`]. Returns what has no digest.
     ///
     /// # Errors
-    /// As [`pin`].
-    pub fn pin(&mut self, digests: &BTreeMap<String, Digest>) -> Result<Vec<Unpinned>, Error> {
+    /// As [`ImageFields::pin`].
+    pub fn pin(
+        &mut self,
+        digests: &BTreeMap<String, Digest>,
+        fields: &ImageFields,
+    ) -> Result<Vec<Unpinned>, Error> {
         let mut unpinned = Vec::new();
         for manifest in self.0.values_mut() {
-            unpinned.extend(pin(manifest, digests)?);
+            unpinned.extend(fields.pin(manifest, digests)?);
         }
         Ok(unpinned)
     }
 
     /// Every image that the objects name, as stated, each once.
     #[must_use]
-    pub fn images(&self) -> BTreeSet<String> {
-        self.iter().flat_map(images).map(|image| image.reference).collect()
+    pub fn images(&self, fields: &ImageFields) -> BTreeSet<String> {
+        self.iter()
+            .flat_map(|manifest| fields.images(manifest))
+            .map(|image| image.reference)
+            .collect()
     }
 }
 

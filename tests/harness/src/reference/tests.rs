@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidegate_ids::{Digest, EnvironmentName, LaneName, Period};
-use tidegate_manifest::{ImageReference, Manifest, Set, documents};
+use tidegate_manifest::{ImageFields, ImageReference, Manifest, Set, documents};
 use tidegate_render::{Entry, Files, Kind, Renderer};
 use tidegate_schemas::{
     Effective, Environment, EnvironmentClass, Pipeline, Repository, Roster, TrustPolicy, effective,
@@ -165,12 +165,12 @@ async fn every_overlay_renders_what_its_lane_may_hold_with_images_that_the_pipel
         let digests: BTreeMap<_, _> =
             followed.map(|i| (i.repository.clone(), Digest::of(b"any"))).collect();
         let used: BTreeSet<_> = set
-            .images()
+            .images(&ImageFields::default())
             .iter()
             .map(|image| image.parse::<ImageReference>().unwrap().repository())
             .collect();
         assert_eq!(used, digests.keys().cloned().collect(), "{environment} {lane}");
-        assert_eq!(set.pin(&digests).unwrap(), [], "{environment} {lane}");
+        assert_eq!(set.pin(&digests, &ImageFields::default()).unwrap(), [], "{environment} {lane}");
     }
     let names: BTreeMap<&str, LaneName> = LANES.map(|lane| (lane, lane.parse().unwrap())).into();
     for ((environment, lane), set) in &sets {
@@ -180,7 +180,8 @@ async fn every_overlay_renders_what_its_lane_may_hold_with_images_that_the_pipel
             .map(|((_, l), set)| (&names[l], set))
             .collect();
         let target = format!("clinic-{environment}");
-        let findings = tidegate_policy::check(&names[lane], &target, set, &others);
+        let findings =
+            tidegate_policy::check(&names[lane], &target, set, &others, &ImageFields::default());
         assert_eq!(findings, [], "{environment} {lane}");
     }
 }
@@ -256,7 +257,7 @@ async fn a_cluster_takes_and_runs_the_reference_environments() {
         })
         .collect();
     for set in sets.values_mut() {
-        assert_eq!(set.pin(&digests).unwrap(), []);
+        assert_eq!(set.pin(&digests, &ImageFields::default()).unwrap(), []);
     }
     let client = Lab::client(&lab.kubeconfig()).await.unwrap();
     for environment in ENVIRONMENTS {
