@@ -37,6 +37,17 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What is asked of a statement can never hold, or cannot be read.
+    #[error(
+        "reading {field}: {}; state what the statement must say there",
+        crate::shortcoming::printable(.why)
+    )]
+    Attestation {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A trusted root is not one.
     #[error(
         "reading trusted root {root}: {}; give a Sigstore trusted_root.json",

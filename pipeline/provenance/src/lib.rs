@@ -18,8 +18,10 @@ mod error;
 mod identity;
 #[cfg(test)]
 mod instance;
+mod inventory;
 mod judge;
 mod legacy;
+mod predicate;
 mod proof;
 mod prove;
 mod reason;
@@ -34,6 +36,10 @@ pub use attached::{Attached, Subject};
 pub use authority::Authority;
 pub use error::Error;
 pub use identity::Mismatch;
+pub use inventory::{
+    Database, Ecosystem, Finding, Inventory, Package, Scan, Scanner, inventory, is_scan, scan,
+    statement_of,
+};
 pub use judge::verify;
 pub use prove::{Artifact, verify_bundle};
 pub use reason::Reason;
