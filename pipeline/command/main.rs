@@ -18,6 +18,7 @@ mod get;
 mod install;
 mod keys;
 mod lanes;
+mod locate;
 mod objects;
 mod outside;
 mod people;
@@ -26,6 +27,7 @@ mod setup;
 mod story;
 mod text;
 mod wait;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +59,7 @@ enum Command {
     Promote(ask::Promote),
     Rollback(ask::Rollback),
     Wait(wait::Args),
+    Where(locate::Args),
     Keys(keys::Args),
     Install(install::Args),
     Bootstrap(bootstrap::Args),
@@ -97,6 +100,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Promote(args) => ask::promote(connection, args).await,
         Command::Rollback(args) => ask::rollback(connection, args).await,
         Command::Wait(args) => wait::run(connection, &args).await,
+        Command::Where(args) => locate::run(connection, &args, now).await,
         Command::Keys(args) => keys::run(connection, args).await,
         Command::Install(args) => {
             let system = connection.namespace.as_deref().unwrap_or(SYSTEM_NAMESPACE);

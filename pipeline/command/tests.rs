@@ -185,3 +185,106 @@ fn an_image_nobody_has_looked_at_yet_is_on_its_way_and_troubles_are_told() {
         matches!(outcome('4', "production", in_staging), Awaited::OnItsWay(w) if w.contains("in staging: Watching"))
     );
 }
+
+mod places {
+    use std::collections::BTreeMap;
+
+    use tidegate_provenance::{Ecosystem, Finding, Inventory, Package, Scan, Scanner};
+    use tidegate_schemas::Severity;
+
+    use super::*;
+    use crate::whereabouts::{Contents, Question, answer, concerned};
+
+    const CVE: &str = "CVE-2026-1234";
+
+    fn libxml(version: &str) -> Inventory {
+        let package = Package {
+            name: "libxml2".to_owned(),
+            version: Some(version.to_owned()),
+            purl: None,
+            ecosystem: Ecosystem::Deb,
+        };
+        Inventory { packages: [package].into() }
+    }
+
+    fn scanned(vulnerable: Option<&str>) -> Scan {
+        let finding = vulnerable.map(|version| Finding {
+            id: CVE.to_owned(),
+            package: Some("libxml2".to_owned()),
+            purl: None,
+            ecosystem: Ecosystem::Deb,
+            version: Some(version.to_owned()),
+            fixed: vec!["2.9.14-2".to_owned()],
+            severity: Severity::High,
+        });
+        Scan {
+            scanner: Scanner {
+                uri: "https://scanner.example.com".to_owned(),
+                version: "1".to_owned(),
+                database: None,
+            },
+            started: None,
+            finished: noon(),
+            findings: finding.into_iter().collect(),
+        }
+    }
+
+    /// What runs has the flaw, what production waits for has not, and nothing is known of dev's.
+    fn contents(objects: &Objects) -> BTreeMap<Digest, Contents> {
+        let of = |release: &str| objects.release(release).unwrap().spec.images[0].digest;
+        let known = |packages, scan| Contents { packages, scan, unreadable: Vec::new() };
+        BTreeMap::from([
+            (
+                of("clinic-app-bbbbbbbbbb"),
+                known(Some(libxml("2.9.14-1")), Some(scanned(Some("2.9.14-1")))),
+            ),
+            (of("clinic-app-cccccccccc"), known(Some(libxml("2.9.14-2")), Some(scanned(None)))),
+        ])
+    }
+
+    fn told(question: &Question) -> String {
+        let objects = objects(values());
+        answer(question, &objects, &contents(&objects)).to_text(noon())
+    }
+
+    #[test]
+    fn a_vulnerability_is_told_with_where_it_runs_and_what_fixes_it() {
+        insta::assert_snapshot!(told(&Question::Cve(CVE.to_lowercase())));
+    }
+
+    #[test]
+    fn a_package_is_found_by_name_and_by_version() {
+        let package = |version: Option<&str>| Question::Package {
+            name: "libxml2".to_owned(),
+            version: version.map(str::to_owned),
+        };
+        insta::assert_snapshot!(told(&package(None)));
+        assert!(!told(&package(Some("2.9.14-9"))).contains("libxml2 2.9.14"));
+        assert!(told(&package(Some("2.9.14-1"))).contains("clinic-app-cccccccccc"));
+    }
+
+    #[test]
+    fn a_digest_and_a_signer_need_no_statements() {
+        let objects = objects(values());
+        let digest = objects.release("clinic-app-bbbbbbbbbb").unwrap().spec.images[0].digest;
+        let none = BTreeMap::new();
+        let by_digest = answer(&Question::Digest(digest.hex()[..12].to_owned()), &objects, &none);
+        assert!(!by_digest.places.is_empty() && by_digest.unknown.is_empty());
+        insta::assert_snapshot!(by_digest.to_text(noon()));
+        let nobody = answer(&Question::Signer("nobody-we-know".to_owned()), &objects, &none);
+        assert_eq!(nobody.to_text(noon()), "It runs nowhere.\n");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_taken_for_absent() {
+        let objects = objects(values());
+        let none = answer(&Question::Cve(CVE.to_owned()), &objects, &BTreeMap::new());
+        assert!(none.places.is_empty() && !none.unknown.is_empty());
+        assert!(none.to_text(noon()).contains("not everything that runs could be looked at"));
+        let mut unreadable = Contents::default();
+        unreadable.unreadable.push("the registry does not answer".to_owned());
+        let all = concerned(&objects).iter().map(|i| (i.digest, unreadable.clone())).collect();
+        let told = answer(&Question::Cve(CVE.to_owned()), &objects, &all);
+        assert!(told.unknown.iter().all(|why| why.contains("does not answer")), "{told:?}");
+    }
+}
