@@ -179,7 +179,17 @@ async fn rotate(session: &Session, args: Rotate) -> Result<(), Failure> {
     let (secrets, name) = place(session, &args.env, &args.system_namespace);
     let mut secret = read(&secrets, &name).await?;
     let entries = secret.data.get_or_insert_default();
-    let current = current(session, &args.env).await?;
+    let current = match entries.get(PRIVATE_KEY) {
+        Some(key) => SigningKey::from_openssh(&String::from_utf8_lossy(&key.0))
+            .map_err(|error| {
+                Failure::from(format!(
+                    "reading the entry {PRIVATE_KEY} of the Secret {name}: {error}"
+                ))
+            })?
+            .public(),
+        // What is in a token or a file of the engine's, only the engine knows.
+        None => current(session, &args.env).await?,
+    };
     let pin = match &args.pin {
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
             Failure::from(format!("reading the PIN from {}: {error}", path.display()))
@@ -307,7 +317,7 @@ fn accepted(entries: &BTreeMap<String, ByteString>) -> Result<Vec<PublicKey>, Fa
 }
 
 fn lines(keys: &[PublicKey]) -> String {
-    keys.iter().map(|key| format!("{key}\n")).collect()
+    keys.iter().flat_map(|key| [key.to_string(), "\n".to_owned()]).collect()
 }
 
 /// The key that signs now, as the Syncs state it.

@@ -288,3 +288,41 @@ mod places {
         assert!(told.unknown.iter().all(|why| why.contains("does not answer")), "{told:?}");
     }
 }
+
+/// The words of a line of a shell: parted by blanks, but not between double quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_of_the_page_on_keys_is_one() {
+    use clap::Parser as _;
+    let page = include_str!("../../docs/keys.md");
+    let in_text = page.split('`').skip(1).step_by(2);
+    let commands = page.lines().chain(in_text).map(str::trim);
+    let mut seen = std::collections::BTreeSet::new();
+    for command in commands.filter(|line| line.starts_with("tidegate ")) {
+        let command = command.split(['|', '>']).next().unwrap();
+        let words = words(command);
+        if let [_, word] = words.as_slice()
+            && word == "keys"
+        {
+            continue;
+        }
+        let parsed = crate::CommandLine::try_parse_from(&words);
+        assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+        seen.insert(words[1..].iter().take(2).cloned().collect::<Vec<_>>().join(" "));
+    }
+    for command in ["keys list", "keys rotate", "keys retire"] {
+        assert!(seen.contains(command), "{command} is not among {seen:?}");
+    }
+}

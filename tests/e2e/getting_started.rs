@@ -51,7 +51,7 @@ fn the_page_is_typed_and_answers_as_it_says() {
 #[test]
 fn every_tidegate_object_in_the_documentation_is_read_strictly() {
     let mut seen = BTreeMap::<String, usize>::new();
-    for file in ["README.md", "docs/concepts.md", PAGE, "docs/operations.md"] {
+    for file in ["README.md", "docs/concepts.md", PAGE, "docs/keys.md", "docs/operations.md"] {
         let text = std::fs::read_to_string(repository_root().join(file)).unwrap();
         for block in blocks(&text).filter(|block| block.info == "yaml") {
             let at = format!("{file}:{}", block.line);

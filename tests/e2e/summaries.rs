@@ -1,6 +1,8 @@
 //! Verification summaries, made by the real service and read by the real cosign: one for each
 //! environment, chained; one key is in a Secret, the other never leaves its token.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -71,7 +73,6 @@ fn accepted(lab: &Lab, image: &str, key: &Path) -> Result<Value, String> {
 
 /// Base64 by the system's own tool: the test believes nothing of what it tests.
 fn decoded(text: &str) -> Vec<u8> {
-    use std::io::Write as _;
     let mut child = Command::new("base64")
         .arg("--decode")
         .stdin(std::process::Stdio::piped())
@@ -109,6 +110,92 @@ struct Scene {
     repository: String,
 }
 
+/// A registry that may be read only, before that of the lab; it serves as long as the test runs.
+fn read_only(registry: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, registry) = (client.unwrap(), registry.clone());
+            std::thread::spawn(move || serve(client, &registry));
+        }
+    });
+    address
+}
+
+/// One request; the connection ends with it.
+fn serve(mut client: TcpStream, registry: &str) {
+    let mut head = String::new();
+    let mut lines = BufReader::new(client.try_clone().unwrap());
+    while !head.ends_with("\r\n\r\n") {
+        if lines.read_line(&mut head).unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    if !head.starts_with("GET ") && !head.starts_with("HEAD ") {
+        let refusal =
+            "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        client.write_all(refusal.as_bytes()).unwrap();
+        return;
+    }
+    let kept =
+        head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+    let head: String = kept.flat_map(|line| [line, "\r\n"]).collect();
+    let mut upstream = TcpStream::connect(registry).unwrap();
+    upstream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).unwrap();
+    let _ended = std::io::copy(&mut upstream, &mut client);
+}
+
+#[test]
+fn a_registry_that_takes_nothing_stops_nothing_and_is_told() {
+    let lab = &hospital().lab;
+    let repository = format!("{}/readonly/web", read_only(lab.registry().to_owned()));
+    let key = lab.cosign_key("readonly").unwrap();
+    let digest = lab.push_image("readonly/web", "1.0.0", "first", &[]).unwrap();
+    lab.sign(&format!("{}/readonly/web@{digest}", lab.registry()), &key).unwrap();
+    trust("readonly", &repository, &key.public_pem);
+    let ward = Ward::plan(&Plan {
+        name: "readonly",
+        pipeline: json!({
+            "images": [{"repository": repository, "follow": {"semver": "1"}, "lane": "app"}],
+        }),
+        passwords: None,
+    });
+    ward.commit(&[("dev/app/web.yaml", &deployment(&repository))]);
+    let path = "/apis/apps/v1/namespaces/readonly-dev/deployments/web";
+    until("the image runs", PATIENCE, || {
+        let pipeline = ward.object("pipelines", "readonly");
+        let found = ward.cluster.find(path)?;
+        Ok(found.map(drop).ok_or_else(|| pipeline["status"]["conditions"].to_string()))
+    })
+    .unwrap();
+    ward.says("pipelines", "readonly", "Summaries", &["kept in Git only", "405"]);
+    let (path, bundle) = kept(&ward, "dev", &digest);
+    assert!(bundle.contains("dsseEnvelope"));
+    let note = until("the note is in Git", PATIENCE, || {
+        let note =
+            ward.git(&["show", &format!("refs/tidegate/summaries/readonly/dev:{path}.registry")]);
+        Ok(note.ok_or_else(|| "no note yet".to_owned()))
+    })
+    .unwrap();
+    assert!(note.starts_with("kept in Git only: "), "{note}");
+}
+
+/// Images of this repository must be signed by this key.
+fn trust(name: &str, repository: &str, pem: &str) {
+    let cluster = Cluster::open(&hospital().lab.kubeconfig()).unwrap();
+    cluster
+        .apply(&json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "TrustPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "images": [repository],
+                "require": [{"anyOf": [{"key": {"pem": pem, "log": "none"}}]}],
+            },
+        }))
+        .unwrap();
+}
+
 /// A pipeline with two environments whose images a key must have signed.
 fn scene() -> Scene {
     let lab = &hospital().lab;
@@ -132,16 +219,7 @@ fn scene() -> Scene {
         .unwrap();
     let repository = format!("{}/summaries/web", lab.registry());
     let key = lab.cosign_key("summaries").unwrap();
-    cluster
-        .apply(&json!({
-            "apiVersion": "tidegate.dev/v1alpha1", "kind": "TrustPolicy",
-            "metadata": {"name": "summaries"},
-            "spec": {
-                "images": [repository],
-                "require": [{"anyOf": [{"key": {"pem": key.public_pem, "log": "none"}}]}],
-            },
-        }))
-        .unwrap();
+    trust("summaries", &repository, &key.public_pem);
     let digest = lab.push_image("summaries/web", "1.0.0", "first", &[]).unwrap();
     let image = format!("{repository}@{digest}");
     lab.sign(&image, &key).unwrap();

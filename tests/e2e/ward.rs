@@ -41,7 +41,7 @@ pub fn hospital() -> &'static Hospital {
     })
 }
 
-/// The place of tokens in software, as SoftHSM is told of it.
+/// The place of tokens in software, as the library is told of it.
 fn tokens(lab: &Lab) -> String {
     let (folder, conf) = (lab.folder().join("tokens"), lab.folder().join("softhsm2.conf"));
     std::fs::create_dir(&folder).unwrap();

@@ -9,19 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use tidegate_ids::CommitId;
 use tidegate_outbound::{Referrer, Registry, RepositoryName};
 use tidegate_provenance::{BUNDLE as BUNDLE_TYPE, SUMMARY, Told};
 use tidegate_schemas::{Pipeline, set_condition};
-use tidegate_source::Entry;
+use tidegate_source::{Entry, Snapshot};
 
 use crate::engine::Engine;
 use crate::summaries::{Book, file, names, reference, signed_by};
 use crate::world::PipelineKey;
 use crate::{Error, clock};
 
-/// How many summaries are put beside their images in one pass, and how many at a time.
+/// How many summaries are put beside their images in one round, and how many at a time.
 const AT_ONCE: usize = 200;
 const IN_FLIGHT: usize = 4;
 /// The note beside a summary's file.
@@ -57,68 +56,88 @@ pub async fn pass(engine: &Engine, key: &PipelineKey, done: &mut Done) -> Result
     for environment in &pipeline.spec.environments {
         let book = Book { engine, key, mirror: &source.mirror, before: &[], environment };
         let reference = reference(key, environment);
-        let head = source.mirror.heads().get(&reference).cloned();
-        let Some(head) = head.filter(|head| done.0.get(&reference) != Some(head)) else { continue };
-        let away = one(&book, &pipeline).await?;
-        if away.is_empty() && source.mirror.heads().get(&reference) == Some(&head) {
-            done.0.insert(reference, head);
+        let head = || source.mirror.heads().get(&reference).cloned();
+        while let Some(looked_at) = head().filter(|head| done.0.get(&reference) != Some(head)) {
+            let Round { more, away } = one(&book, &pipeline).await?;
+            let left = !away.is_empty();
+            later.extend(away);
+            if left {
+                break;
+            }
+            if !more {
+                done.0.insert(reference.clone(), looked_at);
+            }
         }
-        later.extend(away);
     }
     if later.is_empty() { Ok(()) } else { Err(Error::Source(later.join("; "))) }
 }
 
-/// One environment; gives what has to be tried again.
-async fn one(book: &Book<'_>, pipeline: &Pipeline) -> Result<Vec<String>, Error> {
+/// What one round came to.
+struct Round {
+    /// Something was noted in Git: there may be more.
+    more: bool,
+    /// What has to be tried again.
+    away: Vec<String>,
+}
+
+/// One environment, as many summaries as one round takes.
+async fn one(book: &Book<'_>, pipeline: &Pipeline) -> Result<Round, Error> {
     let ring = book.engine.keys.ring(&book.key.namespace, book.environment.as_str()).await?;
     let registry = book.engine.registries.of(book.key, pipeline).await.map_err(Error::Source)?;
-    let registry = &registry;
-    let pending = pending(book)?;
-    let pushes = pending.into_iter().filter_map(|(path, bundle)| {
-        let told = signed_by(&ring, &bundle)?;
+    let (ring, registry) = (&ring, &registry);
+    let pushes = pending(book).await?.into_iter().filter_map(|(path, bundle)| {
+        let told = signed_by(ring, &bundle)?;
         Some(async move { (path, push(registry, told, bundle).await) })
     });
     let outcomes: Vec<_> = stream::iter(pushes).buffer_unordered(IN_FLIGHT).collect().await;
-    let (mut notes, mut refused, mut later) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut notes, mut refused, mut away) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (path, outcome) in outcomes {
         let note = match outcome {
             Outcome::There(digest) => format!("beside the image as {digest}\n"),
             Outcome::Refused(why) => {
-                refused.push(why.clone());
-                format!("kept in Git only: {why}\n")
+                let note = format!("kept in Git only: {why}\n");
+                refused.push(why);
+                note
             }
             Outcome::Later(why) => {
-                later.push(why);
+                away.push(why);
                 continue;
             }
         };
         notes.insert(format!("{path}{NOTE}"), note.into_bytes());
     }
-    if notes.is_empty() {
-        return Ok(later);
+    let more = !notes.is_empty();
+    if more {
+        // The note ends the work on a summary, so it comes last.
+        tell(book.engine, pipeline, &refused, clock::now()).await?;
+        if !book.add(ring, notes, clock::now()).await? {
+            away.push(book.moved().to_string());
+        }
     }
-    if !book.add(&ring, notes, clock::now()).await? {
-        later.push(book.moved().to_string());
-    }
-    tell(book.engine, pipeline, &refused, clock::now()).await?;
-    Ok(later)
+    Ok(Round { more, away })
 }
 
-/// The summaries without a note, at most as many as one pass takes.
-fn pending(book: &Book<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+/// The summaries without a note, at most as many as one round takes.
+async fn pending(book: &Book<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let Some(snapshot) = book.snapshot(book.environment)? else { return Ok(Vec::new()) };
+    // There may be many by the years.
+    let read = tokio::task::spawn_blocking(move || without_note(&snapshot)).await;
+    read.map_err(|error| Error::Content(error.to_string()))?
+}
+
+fn without_note(snapshot: &Snapshot) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut found = Vec::new();
-    let Some(snapshot) = book.snapshot(book.environment)? else { return Ok(found) };
     let root = snapshot.entry("").map_err(Error::git("reading verification summaries"))?;
     let Entry::Directory(folders) = root else { return Ok(found) };
     for folder in folders.iter().filter_map(|folder| folder.strip_suffix('/')) {
-        for path in names(&snapshot, folder)? {
+        for path in names(snapshot, folder)? {
             let note = format!("{path}{NOTE}");
             let noted =
                 snapshot.tree_id(&note).map_err(Error::git("reading verification summaries"))?;
             if noted.is_some() {
                 continue;
             }
-            if let Some(bundle) = file(&snapshot, &path)? {
+            if let Some(bundle) = file(snapshot, &path)? {
                 found.push((path, bundle));
             }
             if found.len() == AT_ONCE {
@@ -178,12 +197,5 @@ async fn tell(
     };
     let generation = pipeline.metadata.generation;
     set_condition(&mut status.conditions, "Summaries", holds, reason, message, generation, now);
-    match engine.write_pipeline(pipeline, status).await {
-        // Somebody wrote it in between; it is noted in Git, and said with the next summary.
-        Err(Error::Conflict { .. }) => {
-            tracing::debug!(pipeline = %pipeline.name_any(), "its condition Summaries could not be written");
-            Ok(())
-        }
-        other => other,
-    }
+    engine.write_pipeline(pipeline, status).await
 }

@@ -156,8 +156,8 @@ async fn wake_on<T: Clone>(
     }
 }
 
-/// The tasks of a pipeline.
-struct Tasks {
+/// What works for a pipeline.
+struct Crew {
     discover: Arc<Notify>,
     promote: Arc<Notify>,
     summarize: Arc<Notify>,
@@ -166,7 +166,7 @@ struct Tasks {
 }
 
 async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
-    let mut running: HashMap<PipelineKey, Tasks> = HashMap::new();
+    let mut running: HashMap<PipelineKey, Crew> = HashMap::new();
     let mut wake = Some(Wake::All);
     while let Some(current) = wake {
         let present: Vec<PipelineKey> =
@@ -193,8 +193,8 @@ fn key_of(pipeline: &Pipeline) -> PipelineKey {
     PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() }
 }
 
-fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Tasks {
-    let mut own = Tasks {
+fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Crew {
+    let mut own = Crew {
         discover: Arc::default(),
         promote: Arc::default(),
         summarize: Arc::default(),
@@ -266,16 +266,15 @@ async fn promoter(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
 async fn summarizer(engine: Arc<Engine>, key: PipelineKey, notify: Arc<Notify>) {
     let mut done = beside::Done::default();
     loop {
-        let pause = match beside::pass(&engine, &key, &mut done).await {
-            Ok(()) => AT_MOST,
+        match beside::pass(&engine, &key, &mut done).await {
+            Ok(()) => wait(&notify, AT_MOST).await,
             Err(error) => {
                 note(&key, "putting verification summaries beside their images", &error);
                 // Nothing that wakes the pipeline makes a registry answer sooner.
-                tokio::time::sleep(AFTER_AWAY).await;
-                continue;
+                let conflict = matches!(error, Error::Conflict { .. });
+                tokio::time::sleep(if conflict { AFTER_ERROR } else { AFTER_AWAY }).await;
             }
-        };
-        wait(&notify, pause).await;
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl Keys {
         let changes = watcher(self.metadata.clone(), watcher::Config::default());
         let mut changes = std::pin::pin!(changes.default_backoff());
         while let Some(change) = changes.next().await {
-            let changed = match change {
+            let concerns = match change {
                 Ok(watcher::Event::Apply(secret) | watcher::Event::Delete(secret)) => {
                     secret.name_any().starts_with(PREFIX)
                 }
@@ -102,7 +102,7 @@ impl Keys {
                     true
                 }
             };
-            if changed {
+            if concerns {
                 self.read.lock().await.clear();
                 if wakes.send(Wake::All).is_err() {
                     return;

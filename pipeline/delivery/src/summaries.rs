@@ -18,7 +18,7 @@ use tidegate_ids::{Digest, EnvironmentName};
 use tidegate_keys::Ring;
 use tidegate_provenance::{ImageRef, Statement, Summary, Told, Verifier};
 use tidegate_schemas::Verdict;
-use tidegate_source::{Entry, Mirror, NewCommit, Push, Snapshot, Tree};
+use tidegate_source::{Entry, Mirror, NewCommit, PublicKey, Push, Snapshot, Tree};
 
 use crate::Error;
 use crate::engine::{Engine, author, whole_seconds};
@@ -79,14 +79,16 @@ impl Book<'_> {
                     at,
                     previous: None,
                 };
-                let path = path(image, &summary.name());
-                let there = own.as_ref().map(|own| file(own, &path)).transpose()?.flatten();
-                if there.is_some_and(|bundle| signed_by(&ring, &bundle).is_some()) {
+                let name = summary.name();
+                if let Some(own) = &own
+                    && is_there(own, &ring, image, &name)?
+                {
                     continue;
                 }
                 summary.previous = self.previous(image).await?;
                 let statement =
                     summary.statement().map_err(|error| Error::Content(error.to_string()))?;
+                let path = path(image, &name, &ring.signing.public());
                 files.insert(path, sign(&ring, statement).await?);
             }
             if files.is_empty() || self.add(&ring, files, at).await? {
@@ -195,12 +197,25 @@ async fn sign(ring: &Ring, statement: Statement) -> Result<Vec<u8>, Error> {
 #[must_use]
 pub fn signed_by(ring: &Ring, bundle: &[u8]) -> Option<Told> {
     let told = Told::read(bundle)?;
-    let counts = |key: &tidegate_source::PublicKey| key.signed(&told.signed_bytes, &told.signature);
+    let counts = |key: &PublicKey| key.signed(&told.signed_bytes, &told.signature);
     ring.public().iter().any(counts).then_some(told)
 }
 
-fn path(image: &ImageRef, name: &str) -> String {
-    format!("{}/{name}{BUNDLE}", image.digest.hex())
+/// Whether a summary of this name is there that one of the keys signed. When a key is retired, its
+/// summaries count no more, and a new one stands beside the old.
+fn is_there(own: &Snapshot, ring: &Ring, image: &ImageRef, name: &str) -> Result<bool, Error> {
+    for key in ring.public() {
+        let bundle = file(own, &path(image, name, &key))?;
+        if bundle.is_some_and(|bundle| signed_by(ring, &bundle).is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn path(image: &ImageRef, name: &str, key: &PublicKey) -> String {
+    let key = Digest::of(&key.spki().unwrap_or_default()).short();
+    format!("{}/{name}-{key}{BUNDLE}", image.digest.hex())
 }
 
 /// What the file of a summary ends in.

@@ -122,14 +122,11 @@ impl Vault {
                     .to_owned();
             return Err(Error::Token { token: address.token.clone(), why });
         }
-        let module = match &open.module {
-            Some(module) => Arc::clone(module),
-            None => {
-                let path: &Path = self.module.as_deref().ok_or(Error::NoModule)?;
-                let module = Arc::new(Module::load(path)?);
-                open.module = Some(Arc::clone(&module));
-                module
-            }
+        let module = if let Some(module) = &open.module {
+            Arc::clone(module)
+        } else {
+            let path: &Path = self.module.as_deref().ok_or(Error::NoModule)?;
+            Arc::clone(open.module.insert(Arc::new(Module::load(path)?)))
         };
         match Token::open(module, address, pin) {
             Ok(token) => {

@@ -1,4 +1,4 @@
-//! On SoftHSM, a token in software: the module that tests and CI have.
+//! On `SoftHSM`, a token in software: the module that tests and CI have.
 //!
 //! Its place is told by an environment variable when it is loaded, and a process can have one such
 //! place only; so the tests run as one, in a process of its own.
@@ -52,8 +52,8 @@ fn inside() {
         return;
     }
     wrong_pins_are_told_and_tried_once();
-    make("hospital", "production", Mechanism::EccKeyPairGen, P256, b"\x01");
-    make("hospital", "staging", Mechanism::EccEdwardsKeyPairGen, ED25519[1], b"\x02");
+    make("hospital", "production", &Mechanism::EccKeyPairGen, P256, b"\x01");
+    make("hospital", "staging", &Mechanism::EccEdwardsKeyPairGen, ED25519[1], b"\x02");
     let vault = Vault::new(Some(MODULE.into()));
     for label in ["production", "staging"] {
         let ring = open(&vault, "hospital", label, "1234").unwrap();
@@ -81,7 +81,7 @@ fn address(token: &str, object: &str) -> Address {
 }
 
 /// Makes a key as a hoster does with the token's own tools.
-fn make(token: &str, label: &str, mechanism: Mechanism, curve: &[u8], id: &[u8]) {
+fn make(token: &str, label: &str, mechanism: &Mechanism, curve: &[u8], id: &[u8]) {
     let module = module();
     let slot = slot(&module, &address(token, label)).unwrap();
     let session = module.0.open_rw_session(slot).unwrap();
@@ -105,7 +105,7 @@ fn make(token: &str, label: &str, mechanism: Mechanism, curve: &[u8], id: &[u8])
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
     ]);
-    session.generate_key_pair(&mechanism, &public, &private).unwrap();
+    session.generate_key_pair(mechanism, &public, &private).unwrap();
 }
 
 /// What it signs is checked by Git's own tool, with nothing but the public key.
@@ -150,7 +150,7 @@ fn a_lost_session_is_opened_again() {
 
 /// Must come first: who is logged in once is logged in for the whole process.
 fn wrong_pins_are_told_and_tried_once() {
-    make("other", "key", Mechanism::EccKeyPairGen, P256, b"\x01");
+    make("other", "key", &Mechanism::EccKeyPairGen, P256, b"\x01");
     let (module, other) = (module(), address("other", "key"));
     let session = module.0.open_ro_session(slot(&module, &other).unwrap()).unwrap();
     session.login(UserType::User, Some(&AuthPin::from("1234".to_owned()))).ok();
@@ -173,13 +173,13 @@ fn what_is_not_there_is_named(vault: &Vault) {
 
 fn a_key_that_was_exchanged_is_noticed() {
     let address = address("hospital", "exchanged");
-    make("hospital", "exchanged", Mechanism::EccKeyPairGen, P256, b"\x07");
+    make("hospital", "exchanged", &Mechanism::EccKeyPairGen, P256, b"\x07");
     let token = Token::open(module(), &address, "1234").unwrap();
     let rw = module().0.open_rw_session(slot(&token.module, &address).unwrap()).unwrap();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         rw.destroy_object(the_key(&rw, &address, class).unwrap()).unwrap();
     }
-    make("hospital", "exchanged", Mechanism::EccKeyPairGen, P256, b"\x08");
+    make("hospital", "exchanged", &Mechanism::EccKeyPairGen, P256, b"\x08");
     let why = token.sign(b"message").unwrap_err();
     assert!(why.contains("is another one than before"), "{why}");
 }
