@@ -219,3 +219,31 @@ fn a_revocation_is_known_at_once(ward: &Ward, pem: &str, image: &str, hex: &str)
     })
     .unwrap();
 }
+
+#[test]
+fn what_an_environment_cannot_say_of_images_is_refused() {
+    let cluster = Cluster::open(&hospital().lab.kubeconfig()).unwrap();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let field = |group: &str, path: &str| json!({"imageFields": [{"group": group, "kind": "Robot", "paths": [path]}]});
+    for (spec, words) in [
+        (json!({"alsoVerified": [format!("mesh.example.com/proxy@{digest}")]}), ""),
+        (json!({"alsoVerified": ["mesh.example.com/proxy:1.0"]}), "should match"),
+        (json!({"alsoVerified": [format!("two words@{digest}")]}), "should match"),
+        (field("example.com", "/spec/tools/*/image"), ""),
+        (field("example.com", "/spec/a~1b/image"), ""),
+        (field("example.com", "spec/image"), "should match"),
+        (field("example.com", "/spec/to*ls"), "should match"),
+        (field("apps", "/spec/image"), "those of Kubernetes and of Tidegate are known"),
+        (field("batch.k8s.io", "/spec/image"), "those of Kubernetes and of Tidegate are known"),
+    ] {
+        let mut environment = json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "Environment",
+            "metadata": {"name": "production", "namespace": "default"},
+            "spec": {"class": "production", "pipeline": "clinic"},
+        });
+        environment["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let said = cluster.dry_run(&environment).err().map_or_else(String::new, |e| e.to_string());
+        assert_eq!(said.is_empty(), words.is_empty(), "{environment}: {said}");
+        assert!(said.contains(words), "{said}");
+    }
+}

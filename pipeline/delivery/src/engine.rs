@@ -162,7 +162,7 @@ struct Crew {
     promote: Arc<Notify>,
     summarize: Arc<Notify>,
     audit: Arc<Notify>,
-    tasks: JoinSet<()>,
+    all: JoinSet<()>,
 }
 
 async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
@@ -173,7 +173,7 @@ async fn dispatch(engine: &Arc<Engine>, mut woken: UnboundedReceiver<Wake>) {
             engine.world.pipelines.state().iter().map(|p| key_of(p)).collect();
         for gone in running.keys().filter(|k| !present.contains(k)).cloned().collect::<Vec<_>>() {
             if let Some(mut own) = running.remove(&gone) {
-                own.tasks.abort_all();
+                own.all.abort_all();
             }
         }
         for key in present {
@@ -199,12 +199,12 @@ fn start(engine: &Arc<Engine>, key: &PipelineKey) -> Crew {
         promote: Arc::default(),
         summarize: Arc::default(),
         audit: Arc::default(),
-        tasks: JoinSet::new(),
+        all: JoinSet::new(),
     };
-    own.tasks.spawn(discoverer(engine.clone(), key.clone(), own.discover.clone()));
-    own.tasks.spawn(promoter(engine.clone(), key.clone(), own.promote.clone()));
-    own.tasks.spawn(summarizer(engine.clone(), key.clone(), own.summarize.clone()));
-    own.tasks.spawn(auditor(engine.clone(), key.clone(), own.audit.clone()));
+    own.all.spawn(discoverer(engine.clone(), key.clone(), own.discover.clone()));
+    own.all.spawn(promoter(engine.clone(), key.clone(), own.promote.clone()));
+    own.all.spawn(summarizer(engine.clone(), key.clone(), own.summarize.clone()));
+    own.all.spawn(auditor(engine.clone(), key.clone(), own.audit.clone()));
     own
 }
 

@@ -91,9 +91,8 @@ pub fn list(needed: &[Needed], before: &Listed, kept: impl Fn(&ImageRef) -> bool
     for one in needed {
         let fits = match (&one.standing, one.need) {
             _ if revoked(&one.image) => false,
-            (_, Need::Held | Need::Coming) => true,
             (Standing::Failed(_), Need::Target) => false,
-            (_, Need::Target) => true,
+            (_, Need::Held | Need::Coming | Need::Target) => true,
             (standing, Need::Beside) => *standing == Standing::Passed || stood(&one.image),
             (_, Need::Runs { released: true }) => stood(&one.image),
             (standing, Need::Runs { released: false }) => {

@@ -91,9 +91,22 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("monitoring.coreos.com", &["Prometheus"], &["/spec/image", "/spec/thanos/image"]),
     (
+        "argoproj.io",
+        &["AnalysisTemplate"],
+        &[
+            "/spec/metrics/*/provider/job/spec/template/spec/containers/*/image",
+            "/spec/metrics/*/provider/job/spec/template/spec/initContainers/*/image",
+        ],
+    ),
+    (
         "redis.redis.opstreelabs.in",
         &["Redis", "RedisCluster", "RedisReplication", "RedisSentinel"],
-        &["/spec/kubernetesConfig/image", "/spec/redisExporter/image"],
+        &[
+            "/spec/kubernetesConfig/image",
+            "/spec/redisExporter/image",
+            "/spec/initContainer/image",
+            "/spec/sidecars/*/image",
+        ],
     ),
 ];
 
@@ -131,15 +144,14 @@ impl ImageFields {
         found
     }
 
-    /// Strings named `image` or `imageName` that nobody would verify: in an object whose kind is
-    /// neither in the tables nor one of Kubernetes' own, all but those at the places that were added.
+    /// Strings named `image` or `imageName` that nobody would verify: in an operator's kind, all but
+    /// those at known places. A kind in the tables may have grown another such field.
     #[must_use]
     pub fn suspected(&self, manifest: &Manifest) -> Vec<Image> {
         let kind = &manifest.id().group_kind;
         let own = !kind.group.contains('.')
             || kind.group.ends_with(".k8s.io")
-            || kind.group == "tidegate.dev"
-            || !built_in(kind).is_empty();
+            || kind.group == "tidegate.dev";
         let mut found = Vec::new();
         if !own {
             suspect(manifest.value(), "", &mut found);
@@ -350,6 +362,12 @@ mod tests {
             .collect();
         assert_eq!(found, ["/spec/a~1b/0/image", "/spec/imageName"]);
         assert!(ImageFields::default().suspected(&object("v1", "ConfigMap", value)).is_empty());
+        let plugin =
+            json!({"spec": {"imageName": "pg:17", "plugins": [{"parameters": {"image": "p"}}]}});
+        let found =
+            ImageFields::default().suspected(&object("postgresql.cnpg.io/v1", "Cluster", plugin));
+        let found: Vec<_> = found.into_iter().map(|i| i.pointer).collect();
+        assert_eq!(found, ["/spec/plugins/0/parameters/image"], "a known kind has unknown fields");
     }
 
     #[test]
