@@ -401,3 +401,83 @@ async fn announce(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tidegate_schemas::condition;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn one(image: &str, reason: UnverifiedReason) -> Unverified {
+        Unverified {
+            environment: "production".parse().unwrap(),
+            image: image.to_owned(),
+            object: "Deployment web".to_owned(),
+            pods: 2,
+            reason,
+            message: "because".to_owned(),
+            since: Timestamp::MAX,
+        }
+    }
+
+    fn after(before: PipelineStatus, found: Vec<Unverified>, open: &[&str]) -> PipelineStatus {
+        let pipeline: Pipeline = serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "Pipeline", "metadata": {"name": "clinic"},
+            "spec": {"source": {"repository": "environments"}},
+        }))
+        .unwrap();
+        let open: Vec<String> = open.iter().map(|o| (*o).to_owned()).collect();
+        told(&pipeline, before, found, &open, &BTreeSet::from(["clinic-live"]), at(100))
+    }
+
+    fn says(status: &PipelineStatus, kind: &str) -> (String, String, String) {
+        let found = condition(&status.conditions, kind).unwrap();
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    }
+
+    #[test]
+    fn the_worst_of_what_runs_is_the_conditions_reason() {
+        use UnverifiedReason::{Failed, NotListed, Revoked, Unknown};
+        for (found, status, reason) in [
+            (vec![], "True", "Verified"),
+            (vec![one("a", Unknown)], "Unknown", "Unknown"),
+            (vec![one("a", Unknown), one("b", NotListed)], "False", "NotListed"),
+            (vec![one("a", Failed), one("b", Revoked)], "False", "Revoked"),
+        ] {
+            let total = found.len();
+            let (now, why, message) =
+                says(&after(PipelineStatus::default(), found, &[]), "Verified");
+            assert_eq!((now.as_str(), why.as_str()), (status, reason));
+            assert!(total == 0 || message.starts_with(&format!("{total} in all")), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_keeps_its_time_and_what_is_mended_goes() {
+        let mut known = one("a", UnverifiedReason::Revoked);
+        known.since = at(7);
+        let before = PipelineStatus { unverified: vec![known], ..PipelineStatus::default() };
+        let found =
+            vec![one("a", UnverifiedReason::Revoked), one("b", UnverifiedReason::NotListed)];
+        let status = after(before, found, &[]);
+        let times: Vec<_> = status.unverified.iter().map(|u| (u.image.as_str(), u.since)).collect();
+        assert_eq!(times, [("a", at(7)), ("b", at(100))]);
+        assert!(after(status, vec![], &[]).unverified.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_that_lets_everything_in_is_told_and_many_findings_are_counted() {
+        let many: Vec<_> =
+            (0..80).map(|n| one(&format!("i{n}"), UnverifiedReason::NotListed)).collect();
+        let status = after(PipelineStatus::default(), many, &["clinic-live has no label"]);
+        assert_eq!(status.unverified.len(), SHOWN);
+        assert!(says(&status, "Verified").2.starts_with("80 in all"));
+        let (now, reason, message) = says(&status, "Enforced");
+        assert_eq!((now.as_str(), reason.as_str()), ("False", "Open"));
+        assert!(message.contains("clinic-live has no label"));
+    }
+}

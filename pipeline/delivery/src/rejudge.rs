@@ -64,7 +64,8 @@ impl Judged {
             }
             Ok(verdict) => {
                 let why = verdict.reasons.join("; ");
-                let revoked = self.passes_without_revocations(engine, &policies, image, now).await;
+                let revoked =
+                    self.passes_without_revocations(engine, &policies, image, digest, now).await;
                 let standing = if revoked { Standing::Revoked(why) } else { Standing::Failed(why) };
                 (standing, now + FAILED)
             }
@@ -94,6 +95,7 @@ impl Judged {
         engine: &Engine,
         policies: &[Arc<TrustPolicy>],
         image: &ImageRef,
+        under: Option<Digest>,
         now: Timestamp,
     ) -> bool {
         if policies.iter().all(|p| p.spec.revoked.is_empty()) {
@@ -101,6 +103,10 @@ impl Judged {
         }
         let pardoned: Vec<Arc<TrustPolicy>> = policies.iter().map(|p| pardoned(p)).collect();
         let rules = engine.verdicts.rules(&pardoned).await;
+        // The same rules give the same verdict.
+        if rules.digest(image) == under {
+            return false;
+        }
         let judged = engine.verdicts.verdict(&rules, image, None, now).await;
         judged.is_ok_and(|verdict| verdict.passed)
     }
