@@ -208,15 +208,17 @@ fn scene() -> Scene {
         }))
         .unwrap();
     token(lab, "hospital", "staging");
-    cluster
-        .apply(&json!({
+    let pin = |pin: &str| {
+        let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
                 "name": "tidegate-signing-summaries-staging", "namespace": "tidegate-system",
             },
-            "stringData": {"pkcs11": "pkcs11:token=hospital;object=staging", "pin": PIN},
-        }))
-        .unwrap();
+            "stringData": {"pkcs11": "pkcs11:token=hospital;object=staging", "pin": pin},
+        });
+        cluster.apply(&secret).unwrap();
+    };
+    pin("9999");
     let repository = format!("{}/summaries/web", lab.registry());
     let key = lab.cosign_key("summaries").unwrap();
     trust("summaries", &repository, &key.public_pem);
@@ -238,6 +240,9 @@ fn scene() -> Scene {
         ("staging/app/web.yaml", &text),
         ("staging/security/nurse.yaml", account),
     ]);
+    // Without its key staging has no Sync; nothing is lost when the right PIN comes.
+    ward.says("pipelines", "summaries", "Delivery", &["token hospital", "PIN"]);
+    pin(PIN);
     Scene { ward, image, repository }
 }
 
@@ -253,6 +258,14 @@ fn public_key(ward: &Ward, environment: &str) -> std::path::PathBuf {
 fn summary(scene: &Scene, image: &str, environment: &str, outcome: &str) -> Value {
     let lab = &hospital().lab;
     let what = format!("cosign accepts the {outcome} summary of {environment}");
+    let sync = format!("summaries-{environment}-app");
+    until("the Sync states the key", PATIENCE, || {
+        let path = scene.ward.path("syncs", &sync);
+        let pipeline = scene.ward.object("pipelines", "summaries");
+        let found = scene.ward.cluster.find(&path)?.map(drop);
+        Ok(found.ok_or_else(|| pipeline["status"]["conditions"].to_string()))
+    })
+    .unwrap();
     until(&what, PATIENCE, || {
         let key = public_key(&scene.ward, environment);
         let pipeline = scene.ward.object("pipelines", "summaries");

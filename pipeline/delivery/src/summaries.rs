@@ -29,7 +29,7 @@ const TRIES: usize = 4;
 /// How long a fetch may take that a moved reference asks for.
 const FETCH: Duration = Duration::from_secs(30);
 /// The most summaries of one image that are looked through.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 /// An image and what was found about it.
 pub type Finding = (ImageRef, Verdict);
@@ -88,7 +88,7 @@ impl Book<'_> {
                 summary.previous = self.previous(image).await?;
                 let statement =
                     summary.statement().map_err(|error| Error::Content(error.to_string()))?;
-                let path = path(image, &name, &ring.signing.public());
+                let path = path(image, &name, at);
                 files.insert(path, sign(&ring, statement).await?);
             }
             if files.is_empty() || self.add(&ring, files, at).await? {
@@ -164,16 +164,10 @@ impl Book<'_> {
         for environment in self.before.iter().rev() {
             let Some(snapshot) = self.snapshot(environment)? else { continue };
             let ring = self.engine.keys.ring(&self.key.namespace, environment.as_str()).await?;
-            let mut newest: Option<(Timestamp, Digest)> = None;
-            for name in names(&snapshot, &image.digest.hex())?.iter().rev().take(MOST) {
-                let Some(bundle) = file(&snapshot, name)? else { continue };
-                let Some(told) = signed_by(&ring, &bundle) else { continue };
-                if told.passed && told.image == *image {
-                    newest = newest.max(Some((told.at, Digest::of(&bundle))));
-                }
-            }
-            if let Some((_, digest)) = newest {
-                return Ok(Some(digest));
+            let told = told_of(&snapshot, &ring, image)?;
+            let passed = told.into_iter().filter(|kept| kept.told.passed);
+            if let Some(newest) = passed.max_by_key(|kept| (kept.told.at, kept.digest)) {
+                return Ok(Some(newest.digest));
             }
         }
         Ok(None)
@@ -201,21 +195,44 @@ pub fn signed_by(ring: &Ring, bundle: &[u8]) -> Option<Told> {
     ring.public().iter().any(counts).then_some(told)
 }
 
-/// Whether a summary of this name is there that one of the keys signed. When a key is retired, its
-/// summaries count no more, and a new one stands beside the old.
-fn is_there(own: &Snapshot, ring: &Ring, image: &ImageRef, name: &str) -> Result<bool, Error> {
-    for key in ring.public() {
-        let bundle = file(own, &path(image, name, &key))?;
-        if bundle.is_some_and(|bundle| signed_by(ring, &bundle).is_some()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// A summary that is kept, signed by one of the environment's keys.
+struct Kept {
+    path: String,
+    digest: Digest,
+    told: Told,
 }
 
-fn path(image: &ImageRef, name: &str, key: &PublicKey) -> String {
-    let key = Digest::of(&key.spki().unwrap_or_default()).short();
-    format!("{}/{name}-{key}{BUNDLE}", image.digest.hex())
+/// The summaries of one image.
+fn told_of(snapshot: &Snapshot, ring: &Ring, image: &ImageRef) -> Result<Vec<Kept>, Error> {
+    let mut found = Vec::new();
+    for path in names(snapshot, &image.digest.hex())?.into_iter().take(MOST) {
+        let Some(bundle) = file(snapshot, &path)? else { continue };
+        let Some(told) = signed_by(ring, &bundle).filter(|told| told.image == *image) else {
+            continue;
+        };
+        found.push(Kept { path, digest: Digest::of(&bundle), told });
+    }
+    Ok(found)
+}
+
+/// Whether a summary of these findings is there and still the last word. When a key is retired, its
+/// summaries count no more.
+fn is_there(own: &Snapshot, ring: &Ring, image: &ImageRef, name: &str) -> Result<bool, Error> {
+    Ok(stands(&told_of(own, ring, image)?, &format!("{}/{name}-", image.digest.hex())))
+}
+
+/// Whether the newest summary of this name is younger than every one with another outcome. Where the
+/// image was judged otherwise since, for instance revoked and then not any more, it is said again.
+fn stands(kept: &[Kept], stem: &str) -> bool {
+    let same = kept.iter().filter(|kept| kept.path.starts_with(stem));
+    let Some(same) = same.max_by_key(|kept| kept.told.at) else { return false };
+    let (passed, at) = (same.told.passed, same.told.at);
+    kept.iter().all(|other| other.told.passed == passed || other.told.at <= at)
+}
+
+/// Where a summary is kept; the time is that of its decision, so that a retry finds the same place.
+fn path(image: &ImageRef, name: &str, at: Timestamp) -> String {
+    format!("{}/{name}-{}{BUNDLE}", image.digest.hex(), at.as_second())
 }
 
 /// What the file of a summary ends in.
@@ -244,5 +261,35 @@ pub fn file(snapshot: &Snapshot, path: &str) -> Result<Option<Vec<u8>>, Error> {
     match snapshot.entry(path).map_err(Error::git("reading verification summaries"))? {
         Entry::File(content) => Ok(Some(content)),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(name: &str, passed: bool, second: i64) -> Kept {
+        let at = Timestamp::from_second(second).unwrap();
+        let image = ImageRef { repository: "r".to_owned(), digest: Digest::of(b"image") };
+        let told = Told { image, passed, at, signed_bytes: Vec::new(), signature: Vec::new() };
+        Kept { path: format!("{name}-{second}{BUNDLE}"), digest: Digest::of(b"bundle"), told }
+    }
+
+    #[test]
+    fn what_was_found_is_said_once_and_again_when_it_was_otherwise_meanwhile() {
+        let (good, bad) =
+            (|second| kept("good", true, second), |second| kept("bad", false, second));
+        let cases: [(&[Kept], &str, bool); 6] = [
+            (&[], "good-", false),
+            (&[good(1)], "good-", true),
+            (&[good(1)], "bad-", false),
+            (&[kept("other-rules", true, 2), good(1)], "good-", true),
+            (&[good(1), bad(2)], "good-", false),
+            (&[good(1), bad(2), good(3)], "good-", true),
+        ];
+        for (kept, stem, expected) in cases {
+            let paths: Vec<_> = kept.iter().map(|kept| &kept.path).collect();
+            assert_eq!(stands(kept, stem), expected, "{stem} in {paths:?}");
+        }
     }
 }
