@@ -102,12 +102,15 @@ fn engine_rights(system: &str) -> Vec<Document> {
             "tells what happened beside the object it happened to",
         ),
     ];
-    let own = [Right::new(
-        "",
-        "secrets",
-        "get list watch create",
-        "signing keys of environments, which it makes and whose change it follows, and keys of trust policies",
-    )];
+    let own = [
+        Right::new(
+            "",
+            "secrets",
+            "get list watch create",
+            "signing keys of environments, which it makes and whose change it follows, and keys of trust policies",
+        ),
+        Right::new("", "configmaps", "get", "trusted roots that trust policies name"),
+    ];
     let deployers = [Right::new(
         "",
         "serviceaccounts",

@@ -30,7 +30,7 @@ use crate::in_use::{self, InUse, Used};
 use crate::owners::Owners;
 use crate::running::{self, Ground};
 use crate::targets::{Target, Targets};
-use crate::trust::Rules;
+use crate::trust::{Asked, Rules};
 use crate::verified::{self, Need, Needed};
 use crate::world::PipelineKey;
 use crate::{Error, clock};
@@ -189,9 +189,9 @@ async fn judged(
         all.entry((used.image.to_string(), used.need)).or_insert(entry);
     }
     let judge = async |((_, need), (image, recorded)): ((String, Need), (ImageRef, Option<_>))| {
-        let recorded = Option::as_ref(&recorded);
-        let standing = engine.judged.standing(engine, rules, &image, recorded, now).await;
-        Needed { image, need, standing }
+        let asked = Asked { image, recorded };
+        let standing = engine.judged.standing((engine, key), rules, &asked, now).await;
+        Needed { image: asked.image, need, standing }
     };
     futures::stream::iter(all).map(judge).buffer_unordered(AT_ONCE).collect().await
 }

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::images::{Followed, canonical};
 use crate::render::{self, Rendered};
 use crate::summaries::Book;
+use crate::trust::Asked;
 use crate::verified::image_ref;
 use crate::world::PipelineKey;
 use crate::{Error, publish, source};
@@ -287,10 +288,11 @@ async fn verified(
     rules: &crate::trust::Rules,
 ) -> Result<Vec<ReleaseImage>, LaneOutcome> {
     let named: BTreeSet<String> = named(look.effective, own).into_values().flatten().collect();
+    let asked = named.iter().filter_map(|name| image_ref(name));
+    let asked: Vec<_> = asked.map(|image| Asked { image, recorded: None }).collect();
+    let judged = look.engine.verdicts(look.key, rules, &asked, look.now).await;
     let mut images = Vec::new();
-    for name in named {
-        let Some(image) = image_ref(&name) else { continue };
-        let verdict = look.engine.verdicts.verdict(rules, &image, None, look.now).await;
+    for (Asked { image, .. }, verdict) in asked.into_iter().zip(judged) {
         let verdict: Verdict = verdict.map_err(LaneOutcome::Unknown)?;
         if !verdict.passed {
             sum_up(look, &image, &verdict).await;

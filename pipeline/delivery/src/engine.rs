@@ -15,7 +15,7 @@ use tidegate_outbound::Registry;
 use tidegate_render::Renderer;
 use tidegate_schemas::{
     FollowedImage, Pipeline, PipelineStatus, Promotion, PromotionStatus, Release, ReleaseStatus,
-    set_condition,
+    Verdict, set_condition,
 };
 use tidegate_source::Person;
 use tidegate_sync::{Looked, Sources};
@@ -33,7 +33,7 @@ use crate::keys::Keys;
 use crate::lane::Stated;
 use crate::pull::Registries;
 use crate::rejudge::Judged;
-use crate::trust::{Rules, Verdicts};
+use crate::trust::{Asked, Rules, Verdicts};
 use crate::verified::Lists;
 use crate::world::{PipelineKey, Wake, World};
 use crate::{Error, beside, promote};
@@ -112,9 +112,9 @@ pub async fn run(
         .await
         .map_err(Error::cluster("reading the namespace kube-system"))?;
     let world = World::start(&client, &wakes, &mut tasks).await;
-    let registries = Registries::new(&client, registry.clone());
+    let registries = Registries::new(&client, registry);
     let engine = Arc::new(Engine {
-        verdicts: Verdicts::new(&client, &options.system_namespace, registry),
+        verdicts: Verdicts::new(&client, &options.system_namespace),
         judged: Judged::default(),
         lists: Lists::default(),
         keys: Keys::new(&client, &options.system_namespace, options.pkcs11_module),
@@ -298,6 +298,38 @@ impl Engine {
     /// The trust policies in force.
     pub async fn rules(&self) -> Rules {
         self.verdicts.rules(&self.world.trust.state()).await
+    }
+
+    /// The verdict on an image of a pipeline.
+    ///
+    /// # Errors
+    /// One sentence, when it cannot be told now.
+    pub async fn verdict(
+        &self,
+        key: &PipelineKey,
+        rules: &Rules,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Verdict, String> {
+        self.verdicts.verdict(&self.registry(key).await, rules, asked, now).await
+    }
+
+    /// The verdicts on images of a pipeline, in their order.
+    pub async fn verdicts(
+        &self,
+        key: &PipelineKey,
+        rules: &Rules,
+        asked: &[Asked],
+        now: Timestamp,
+    ) -> Vec<Result<Verdict, String>> {
+        self.verdicts.verdicts(&self.registry(key).await, rules, asked, now).await
+    }
+
+    async fn registry(&self, key: &PipelineKey) -> Result<Registry, String> {
+        match self.world.pipeline(key) {
+            Some(pipeline) => self.registries.of(key, &pipeline).await,
+            None => Err(format!("the pipeline {key} is gone")),
+        }
     }
 
     /// Writes a pipeline's status, if it changed.

@@ -11,12 +11,12 @@ use tidegate_gates::{
 use tidegate_ids::{Digest, EnvironmentName};
 use tidegate_promotion::is_known_good;
 use tidegate_provenance::ImageRef;
-use tidegate_schemas::{After, Change, Excluded, Kind, Promotion, Release, Verdict};
+use tidegate_schemas::{After, Change, Excluded, Promotion, Release, Verdict};
 use tidegate_source::Mirror;
 
 use crate::engine::Engine;
 use crate::lane::{LaneState, Lanes};
-use crate::trust::Rules;
+use crate::trust::{Asked, Rules};
 use crate::world::PipelineKey;
 use crate::{Error, source};
 
@@ -70,7 +70,7 @@ pub async fn gather(
     };
     let change = change(sight, here, promotion, release, manifests)?;
     let (digest, _) = change.digest().map_err(|e| Error::Content(e.to_string()))?;
-    let images = images(sight, release, promotion.spec.kind).await;
+    let images = images(sight, release).await;
     // Images that may no longer run are the gate provenance's to tell.
     let past = here.past(sight.now, |_| false);
     let known_good = is_known_good(manifests, &past, &here.environment.rollback, sight.now);
@@ -141,23 +141,21 @@ fn change(
 }
 
 /// Verdicts now. A verdict that the Release carries stands as long as the rules do.
-async fn images(sight: &Sight<'_>, release: &Release, kind: Kind) -> Vec<ImageFact> {
-    let mut facts = Vec::new();
-    for image in &release.spec.images {
-        let reference = ImageRef { repository: image.repository.clone(), digest: image.digest };
-        let judged = sight
-            .engine
-            .verdicts
-            .verdict(sight.rules, &reference, Some(&image.verdict), sight.now)
-            .await;
-        let (verdict, unknown) = match judged {
-            Ok(verdict) => (verdict, None),
-            Err(why) => (Verdict::default(), Some(why)),
-        };
-        tracing::trace!(%reference, ?kind, passed = verdict.passed, "verdict");
-        facts.push(ImageFact { image: reference.to_string(), verdict, unknown });
-    }
-    facts
+async fn images(sight: &Sight<'_>, release: &Release) -> Vec<ImageFact> {
+    let asked = release.spec.images.iter().map(|image| Asked {
+        image: ImageRef { repository: image.repository.clone(), digest: image.digest },
+        recorded: Some(image.verdict.clone()),
+    });
+    let asked: Vec<_> = asked.collect();
+    let judged = sight.engine.verdicts(sight.key, sight.rules, &asked, sight.now).await;
+    let fact = |(asked, judged): (&Asked, Result<Verdict, String>)| {
+        let image = asked.image.to_string();
+        match judged {
+            Ok(verdict) => ImageFact { image, verdict, unknown: None },
+            Err(why) => ImageFact { image, verdict: Verdict::default(), unknown: Some(why) },
+        }
+    };
+    asked.iter().zip(judged).map(fact).collect()
 }
 
 /// Where this content, or this release on its way here, regressed.

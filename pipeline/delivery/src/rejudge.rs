@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_ids::Digest;
 use tidegate_provenance::ImageRef;
-use tidegate_schemas::{TrustPolicy, Verdict};
+use tidegate_schemas::TrustPolicy;
 
 use crate::engine::Engine;
-use crate::trust::Rules;
+use crate::trust::{Asked, Rules};
 use crate::verified::{Standing, of_release};
+use crate::world::PipelineKey;
 
 /// How long a failure is believed; what failed may have been signed meanwhile.
 const FAILED: SignedDuration = SignedDuration::from_mins(5);
@@ -37,15 +38,15 @@ struct Known {
 }
 
 impl Judged {
-    /// What the rules in force say of an image; `recorded` is the verdict of its release.
+    /// What the rules in force say of an image of a pipeline.
     pub async fn standing(
         &self,
-        engine: &Engine,
+        (engine, key): (&Engine, &PipelineKey),
         rules: &Rules,
-        image: &ImageRef,
-        recorded: Option<&Verdict>,
+        asked: &Asked,
         now: Timestamp,
     ) -> Standing {
+        let image = &asked.image;
         let policies = engine.world.trust.state();
         if let Some(reason) = revoked(&policies, image.digest) {
             let standing = Standing::Revoked(reason);
@@ -56,7 +57,7 @@ impl Judged {
         if let Some(known) = self.known(image, digest, now) {
             return known;
         }
-        let judged = engine.verdicts.verdict(rules, image, recorded, now).await;
+        let judged = engine.verdict(key, rules, asked, now).await;
         let (standing, until) = match judged {
             Err(why) => (Standing::Unknown(why), now + UNKNOWN),
             Ok(verdict) if verdict.passed => {
@@ -64,8 +65,11 @@ impl Judged {
             }
             Ok(verdict) => {
                 let why = verdict.reasons.join("; ");
-                let revoked =
-                    self.passes_without_revocations(engine, &policies, image, digest, now).await;
+                let pardoned = match rules.without_revocations() {
+                    Some(rules) => engine.verdict(key, &rules, asked, now).await.ok(),
+                    None => None,
+                };
+                let revoked = pardoned.is_some_and(|verdict| verdict.passed);
                 let standing = if revoked { Standing::Revoked(why) } else { Standing::Failed(why) };
                 (standing, now + FAILED)
             }
@@ -88,27 +92,6 @@ impl Judged {
                     matches!(k.standing, Standing::Failed(_) | Standing::Revoked(_))
                 })
         })
-    }
-
-    async fn passes_without_revocations(
-        &self,
-        engine: &Engine,
-        policies: &[Arc<TrustPolicy>],
-        image: &ImageRef,
-        under: Option<Digest>,
-        now: Timestamp,
-    ) -> bool {
-        if policies.iter().all(|p| p.spec.revoked.is_empty()) {
-            return false;
-        }
-        let pardoned: Vec<Arc<TrustPolicy>> = policies.iter().map(|p| pardoned(p)).collect();
-        let rules = engine.verdicts.rules(&pardoned).await;
-        // The same rules give the same verdict.
-        if rules.digest(image) == under {
-            return false;
-        }
-        let judged = engine.verdicts.verdict(&rules, image, None, now).await;
-        judged.is_ok_and(|verdict| verdict.passed)
     }
 
     fn known(&self, image: &ImageRef, rules: Option<Digest>, now: Timestamp) -> Option<Standing> {
@@ -140,15 +123,6 @@ fn revoked(policies: &[Arc<TrustPolicy>], digest: Digest) -> Option<String> {
     })
 }
 
-/// The policy as if it revoked nothing. It has another version, so that its rules are told apart.
-fn pardoned(policy: &TrustPolicy) -> Arc<TrustPolicy> {
-    let mut policy = policy.clone();
-    policy.spec.revoked.clear();
-    let version = policy.metadata.resource_version.unwrap_or_default();
-    policy.metadata.resource_version = Some(format!("{version}-without-revocations"));
-    Arc::new(policy)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,15 +146,5 @@ mod tests {
         let why = revoked(&policies, bad).unwrap();
         assert_eq!(why, "TrustPolicy hospital revokes this digest: stolen build key");
         assert_eq!(revoked(&policies, good), None);
-    }
-
-    #[test]
-    fn judging_without_revocations_is_judging_by_other_rules() {
-        let revoking =
-            policy(&json!([{"digest": Digest::of(b"bad").to_string(), "reason": "stolen"}]));
-        let free = pardoned(&revoking);
-        assert!(free.spec.revoked.is_empty());
-        assert_eq!(free.spec.images, revoking.spec.images);
-        assert_ne!(free.metadata.resource_version, revoking.metadata.resource_version);
     }
 }

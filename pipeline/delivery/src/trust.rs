@@ -1,34 +1,38 @@
 //! Verdicts: the trust policies in force, and each image verified once under them.
 //!
-//! A verdict is remembered by digest and rules; a Release carries it too, so that
-//! after a restart nothing has to be fetched again as long as the rules stand.
+//! A verdict is remembered by image and rules; a Release carries it too, so that after a restart
+//! nothing has to be fetched again as long as the rules stand and nothing in it has ended.
 
-use k8s_openapi::api::core::v1::Secret;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidegate_ids::Digest;
-use tidegate_outbound::Registry;
-use tidegate_provenance::{ImagePattern, ImageRef, TrustRule};
-use tidegate_schemas::{TrustPolicy, Verdict};
+use tidegate_outbound::{Found, Registry};
+use tidegate_provenance::{Attached, Gathered, ImagePattern, ImageRef, Needed, Subject, TrustRule};
+use tidegate_schemas::{TrustPolicy, TrustPolicySpec, Verdict};
 use tokio::sync::Mutex;
 
 /// How many verdicts are remembered.
 const KEPT: usize = 10_000;
-/// How long keys from Secrets are used before they are read again.
-const KEYS_FRESH: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long keys and roots are used before they are read again.
+const MATERIALS_FRESH: std::time::Duration = std::time::Duration::from_secs(30);
+/// How many images of one release are verified at the same time.
+const AT_ONCE: usize = 16;
 
 /// The rules in force.
 #[derive(Clone)]
 pub struct Rules {
-    rules: Arc<Vec<TrustRule>>,
+    rules: Arc<tidegate_provenance::Rules>,
     /// Policies that cannot be read, and why: whatever they name waits.
     broken: Arc<Vec<Broken>>,
 }
 
 /// A policy that cannot be read.
 struct Broken {
-    /// What it names; everything, where even that cannot be read.
+    /// What it names; everything, where even that or what it revokes cannot be read.
     images: Option<Vec<ImagePattern>>,
     why: String,
 }
@@ -40,19 +44,49 @@ impl Broken {
 }
 
 impl Rules {
-    /// The digest of the rules that name this image.
+    /// The rules of these policies, with the keys and roots they refer to.
+    fn of(policies: &[Arc<TrustPolicy>], materials: &Gathered) -> Self {
+        let mut rules = Vec::new();
+        let mut broken = Vec::new();
+        for policy in policies {
+            let (name, spec) = (policy.name_any(), &policy.spec);
+            match TrustRule::from_policy(&name, spec, materials) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => {
+                    let revocations = TrustRule::revocations(&name, spec).ok();
+                    let images = revocations.as_ref().and_then(|_| patterns(spec));
+                    broken.push(Broken { images, why: format!("TrustPolicy {name}: {error}") });
+                    rules.extend(revocations);
+                }
+            }
+        }
+        let rules = Arc::new(tidegate_provenance::Rules::new(rules));
+        Self { rules, broken: Arc::new(broken) }
+    }
+
+    /// The same rules as if nothing were revoked, to tell a revocation from every other failure;
+    /// nothing where nothing is revoked.
+    #[must_use]
+    pub fn without_revocations(&self) -> Option<Self> {
+        let rules = Arc::new(self.rules.without_revocations()?);
+        Some(Self { rules, broken: self.broken.clone() })
+    }
+
+    /// The digest of everything that is asked of this image.
     #[must_use]
     pub fn digest(&self, image: &ImageRef) -> Option<Digest> {
-        let naming: Vec<_> =
-            self.rules.iter().filter(|r| r.names(&image.repository)).cloned().collect();
-        tidegate_provenance::policy_digest(&naming).ok()
+        self.rules.digest_for(image).ok()
     }
+}
+
+fn patterns(spec: &TrustPolicySpec) -> Option<Vec<ImagePattern>> {
+    spec.images.iter().map(|image| image.parse().ok()).collect()
 }
 
 /// Verifies images, each once under the same rules.
 pub struct Verdicts {
     secrets: Api<Secret>,
-    registry: Registry,
+    config_maps: Api<ConfigMap>,
     known: Mutex<HashMap<(ImageKey, Digest), Verdict>>,
     last: Mutex<Option<ReadRules>>,
 }
@@ -67,89 +101,93 @@ struct ReadRules {
 
 type ImageKey = (String, Digest);
 
+/// What is asked about one image.
+#[derive(Clone)]
+pub struct Asked {
+    /// The image.
+    pub image: ImageRef,
+    /// The verdict that a Release carries.
+    pub recorded: Option<Verdict>,
+}
+
 impl Verdicts {
-    /// Keys of trust policies are Secrets of the engine's namespace.
+    /// Keys and roots of trust policies are in the engine's namespace.
     #[must_use]
-    pub fn new(client: &Client, namespace: &str, registry: Registry) -> Self {
+    pub fn new(client: &Client, namespace: &str) -> Self {
         Self {
             secrets: Api::namespaced(client.clone(), namespace),
-            registry,
+            config_maps: Api::namespaced(client.clone(), namespace),
             known: Mutex::default(),
             last: Mutex::default(),
         }
     }
 
-    /// The trust policies with the keys they name, read again when a policy changed or keys from
-    /// Secrets may have.
+    /// The trust policies with the keys and roots they name, read again when a policy changed or
+    /// what they name may have.
     pub async fn rules(&self, policies: &[Arc<TrustPolicy>]) -> Rules {
         let mut policies = policies.to_vec();
         policies.sort_by_key(|p| p.name_any());
         let of: Vec<_> = policies.iter().map(|p| (p.name_any(), p.resource_version())).collect();
         let mut last = self.last.lock().await;
-        if let Some(read) = last.as_ref().filter(|r| r.of == of && r.at.elapsed() < KEYS_FRESH) {
+        let fresh = |r: &&ReadRules| r.of == of && r.at.elapsed() < MATERIALS_FRESH;
+        if let Some(read) = last.as_ref().filter(fresh) {
             return read.rules.clone();
         }
-        let rules = self.read(&policies).await;
+        let rules = Rules::of(&policies, &self.materials(&policies).await);
         *last = Some(ReadRules { of, at: std::time::Instant::now(), rules: rules.clone() });
         rules
     }
 
-    async fn read(&self, policies: &[Arc<TrustPolicy>]) -> Rules {
-        let mut rules = Vec::new();
-        let mut broken = Vec::new();
-        for policy in policies {
-            let name = policy.name_any();
-            let keys = self.keys(policy).await;
-            match TrustRule::from_policy(&name, &policy.spec, |secret| keys.get(secret).cloned()) {
-                Ok(rule) => rules.push(rule),
-                Err(error) => broken.push(Broken {
-                    images: policy.spec.images.iter().map(|i| i.parse().ok()).collect(),
-                    why: format!("TrustPolicy {name}: {error}"),
-                }),
+    /// What the policies refer to; what is missing is told by the rule that needs it.
+    async fn materials(&self, policies: &[Arc<TrustPolicy>]) -> Gathered {
+        let mut found = Gathered::default();
+        for needed in policies.iter().map(|policy| Needed::by(&policy.spec)) {
+            for name in needed.secrets {
+                let secret = self.secrets.get_opt(&name).await.ok().flatten();
+                let pem = secret.and_then(|s| s.data?.remove("cosign.pub"));
+                let pem = pem.map(|pem| String::from_utf8_lossy(&pem.0).into_owned());
+                found.secrets.extend(pem.map(|pem| (name, pem)));
+            }
+            for name in needed.config_maps {
+                let map = self.config_maps.get_opt(&name).await.ok().flatten();
+                let root = map.and_then(|m| m.data?.remove("trusted_root.json"));
+                found.config_maps.extend(root.map(|root| (name, root)));
             }
         }
-        Rules { rules: Arc::new(rules), broken: Arc::new(broken) }
+        found
     }
 
-    /// The keys of the Secrets that a policy names; what is missing is told by the rule that needs it.
-    async fn keys(&self, policy: &TrustPolicy) -> HashMap<String, String> {
-        let authorities = policy.spec.require.iter().flat_map(|r| &r.any_of);
-        let mut keys = HashMap::new();
-        for secret in authorities.filter_map(|a| a.key.as_ref()?.secret.clone()) {
-            let found = self.secrets.get_opt(&secret).await.ok().flatten();
-            let pem = found.and_then(|s| s.data?.remove("cosign.pub"));
-            keys.extend(pem.map(|pem| (secret, String::from_utf8_lossy(&pem.0).into_owned())));
-        }
-        keys
-    }
-
-    /// The verdict on an image under these rules.
+    /// The verdict on an image under these rules. The registry is asked only where no verdict
+    /// stands; without a client for it, for the reason given, nothing new can be told.
     ///
     /// # Errors
-    /// One sentence, when it cannot be told now: the registry does not answer, or a policy cannot be read.
+    /// One sentence, when it cannot be told now: the registry does not answer, or a policy cannot
+    /// be read.
     pub async fn verdict(
         &self,
+        registry: &Result<Registry, String>,
         rules: &Rules,
-        image: &ImageRef,
-        recorded: Option<&Verdict>,
-        now: jiff::Timestamp,
+        asked: &Asked,
+        now: Timestamp,
     ) -> Result<Verdict, String> {
+        let Asked { image, recorded } = asked;
         if let Some(broken) = rules.broken.iter().find(|b| b.names(&image.repository)) {
             return Err(broken.why.clone());
         }
         let digest = rules.digest(image).ok_or("the trust policies have no digest")?;
-        if let Some(recorded) = recorded.filter(|v| v.rules == Some(digest)) {
+        let stands =
+            |v: &&Verdict| v.rules == Some(digest) && v.until.is_none_or(|until| now < until);
+        if let Some(recorded) = recorded.as_ref().filter(stands) {
             return Ok(recorded.clone());
         }
         let key = ((image.repository.clone(), image.digest), digest);
-        if let Some(known) = self.known.lock().await.get(&key) {
+        if let Some(known) = self.known.lock().await.get(&key).filter(stands) {
             return Ok(known.clone());
         }
-        let bundles = self.bundles(image).await?;
-        let verdict = Verdict {
-            rules: Some(digest),
-            ..tidegate_provenance::verify(image, &bundles, &rules.rules, now).record()
-        };
+        let registry = registry.as_ref().map_err(Clone::clone)?;
+        let (subject, attached) = read(registry, image).await?;
+        let outcome = tidegate_provenance::verify(&subject, &attached, &rules.rules, now);
+        let verdict = Verdict { rules: Some(digest), ..outcome.verdict.record() };
         // What failed may be signed later: only a pass is remembered.
         if verdict.passed {
             let mut known = self.known.lock().await;
@@ -161,9 +199,34 @@ impl Verdicts {
         Ok(verdict)
     }
 
-    async fn bundles(&self, image: &ImageRef) -> Result<Vec<Vec<u8>>, String> {
-        let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
-        let repository = self.registry.repository(name);
-        repository.bundles(image.digest).await.map_err(|e| e.to_string())
+    /// The verdicts on several images, in their order; a bounded number is verified at a time.
+    pub async fn verdicts(
+        &self,
+        registry: &Result<Registry, String>,
+        rules: &Rules,
+        asked: &[Asked],
+        now: Timestamp,
+    ) -> Vec<Result<Verdict, String>> {
+        let looks = asked.iter().map(|asked| self.verdict(registry, rules, asked, now).boxed());
+        let looks: Vec<_> = looks.collect();
+        futures::stream::iter(looks).buffered(AT_ONCE).collect().await
     }
+}
+
+/// What an image says of itself, and everything that is attached to it.
+async fn read(registry: &Registry, image: &ImageRef) -> Result<(Subject, Vec<Attached>), String> {
+    let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
+    let repository = registry.repository(name);
+    let (manifest, found) =
+        tokio::try_join!(repository.manifest(image.digest), repository.attached(image.digest),)
+            .map_err(|e| e.to_string())?;
+    let annotations = manifest.annotations().clone();
+    let attached = found.into_iter().map(|found| match found {
+        Found::Bundle { digest, json } => Attached::Bundle { digest, json },
+        Found::Layer { digest, media_type, content, annotations } => {
+            Attached::Layer { digest, media_type, content, annotations }
+        }
+        Found::Unreadable { digest, why } => Attached::Unreadable { digest, why },
+    });
+    Ok((Subject { image: image.clone(), annotations }, attached.collect()))
 }

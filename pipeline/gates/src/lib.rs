@@ -125,8 +125,10 @@ pub fn decide(facts: &Facts, policy: &Policy, people: &People, now: Timestamp) -
     let unknown = facts.images.iter().any(|i| i.unknown.is_some())
         || matches!(facts.authors, Authors::Unknown(_));
     let again = unknown.then(|| now.checked_add(UNKNOWN_AGAIN).ok()).flatten();
-    let opens = reports.iter().filter_map(|r| r.opens_at).filter(|at| *at > now);
-    let next_change = opens.chain(again).min();
+    let opens = reports.iter().filter_map(|r| r.opens_at);
+    // A verdict ends with a key, a scan or an exception, and then another one may follow.
+    let ends = facts.images.iter().filter_map(|i| i.verdict.until);
+    let next_change = opens.chain(ends).filter(|at| *at > now).chain(again).min();
     let admitted = (outcome == Outcome::Admitted)
         .then_some(AdmittedChange { change: facts.promotion.change, at: now });
     Decision { outcome, reports, approvals, next_change, admitted }

@@ -265,6 +265,21 @@ fn what_cannot_be_verified_now_waits_and_is_not_refused() {
     assert_eq!(decide(&facts, &Policy::default(), &people(), at(200)).outcome, Outcome::Waiting);
 }
 
+#[test]
+fn the_answer_may_change_when_a_verdict_ends() {
+    let mut facts = facts();
+    let verdict = |until| Verdict { passed: true, until, ..Verdict::default() };
+    let image = |until| ImageFact {
+        image: "r/odoo@sha256:00".into(),
+        verdict: verdict(until),
+        unknown: None,
+    };
+    facts.images =
+        vec![image(None), image(Some(at(500))), image(Some(at(400))), image(Some(at(100)))];
+    let decision = decide(&facts, &Policy::default(), &people(), at(200));
+    assert_eq!(decision.next_change, Some(at(400)));
+}
+
 mod properties {
     use super::*;
     use proptest::prelude::*;

@@ -113,6 +113,15 @@ impl Authority {
         self.fingerprint
     }
 
+    /// The time from which its signatures count.
+    #[must_use]
+    pub fn valid_from(&self) -> Option<Timestamp> {
+        match &self.who {
+            Who::Key(key) => key.valid.from,
+            Who::Keyless(_) => None,
+        }
+    }
+
     /// The time after which its signatures without a trusted time no longer count.
     #[must_use]
     pub fn valid_until(&self) -> Option<Timestamp> {

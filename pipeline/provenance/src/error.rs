@@ -81,6 +81,27 @@ pub enum Error {
         /// The Secret's name.
         secret: String,
     },
+    /// The ConfigMap that should hold a trusted root is not there, or has none.
+    #[error(
+        "TrustPolicy {policy}: ConfigMap {config_map} has no trusted_root.json that can be read; \
+         create it in the engine's namespace with a Sigstore trusted root under trusted_root.json"
+    )]
+    ConfigMap {
+        /// The policy.
+        policy: String,
+        /// The ConfigMap's name.
+        config_map: String,
+    },
+    /// What nothing can satisfy, or what contradicts itself.
+    #[error("TrustPolicy {policy}: {what}: {why}; mend the policy")]
+    Impossible {
+        /// The policy.
+        policy: String,
+        /// Where in it.
+        what: &'static str,
+        /// What is wrong there.
+        why: &'static str,
+    },
     /// A rule could not be brought into its canonical form.
     #[error("computing the digest of the trust rules: {0}")]
     Canonical(String),

@@ -1,99 +1,147 @@
 //! Verification: the image, what is attached to it and the rules, to a verdict.
 //!
-//! A signature counts when both hold: an accepted key made it over the statement, and the
-//! statement is about this digest. A bundle that does not count never outweighs one that does,
-//! and never stands in for one; when a demand is not met, every bundle's shortcoming is told.
+//! Deny unless proved. What is revoked does not run, whatever lets it; of the policies that name
+//! the image every one must be satisfied, and one at least must name it. What is attached and does
+//! not count never outweighs what does, and never stands in for it; when a demand is not met,
+//! everything's shortcoming is told.
 
-use crate::attached::Attached;
-use crate::bundle::{Evidence, SIGN_PREDICATE};
-use crate::proof::Proved;
-use crate::prove::Proofs;
-use crate::roots::Roots;
-use crate::shortcoming::Shortcoming;
-use crate::trust::{Requirement, TrustRule};
-use crate::verdict::{ImageRef, Verdict, VerifiedImage};
-use crate::{Authority, Reason};
+use jiff::Timestamp;
 
-/// Whether an image may run, by the bundles attached to it and the rules in force. Every rule
-/// that names the image must be satisfied, and at least one must name it. `now` is written into
-/// the proof.
+use crate::exception::Listed;
+use crate::outcome::{Check, CheckResult, Outcome};
+use crate::requirement::earlier;
+use crate::rules::Rules;
+use crate::statements::Statements;
+use crate::trust::TrustRule;
+use crate::verdict::{Grounds, Verdict, VerifiedImage};
+use crate::{Attached, Reason, Subject};
+
+/// The most reasons that are told; more are of no use to anybody.
+const REASONS: usize = 40;
+
+/// Whether an image may run, by what is attached to it and the rules in force, now; with how each
+/// rule came out.
 #[must_use]
-pub fn verify(
-    image: &ImageRef,
-    bundles: &[Vec<u8>],
-    rules: &[TrustRule],
-    now: jiff::Timestamp,
-) -> Verdict {
-    let naming: Vec<_> = rules.iter().filter(|rule| rule.names(&image.repository)).collect();
+pub fn verify(subject: &Subject, attached: &[Attached], rules: &Rules, now: Timestamp) -> Outcome {
+    let image = &subject.image;
+    let naming: Vec<_> = rules.naming(&image.repository).collect();
     let policies: Vec<_> = naming.iter().map(|rule| rule.policy().to_owned()).collect();
-    if naming.is_empty() {
-        let reasons = vec![Reason::NoPolicy { image: image.clone() }];
-        return Verdict::Failed { policies, reasons };
-    }
-    let attached: Vec<_> = bundles.iter().cloned().map(Attached::bundle).collect();
-    let evidence = Evidence::read(&attached);
-    let (mut signers, mut reasons) = (Vec::new(), Vec::new());
-    for rule in naming {
-        for requirement in rule.require() {
-            let by = |one: &Authority| evidence.by(one, &Roots::default(), now);
-            let proofs: Vec<_> = requirement.any_of.iter().map(by).collect();
-            match counted(image, &proofs) {
-                Some(proof) if signers.contains(&proof.signer) => {}
-                Some(proof) => signers.push(proof.signer.clone()),
-                None => {
-                    let found = attached.len();
-                    reasons.extend(missing(image, &proofs, found, rule.policy(), requirement));
-                }
-            }
-        }
-    }
-    if reasons.is_empty() {
-        return Verdict::Passed(VerifiedImage::new(image.clone(), policies, signers, now));
-    }
-    Verdict::Failed { policies, reasons }
-}
-
-/// The first proof that an accepted authority signed this digest.
-fn counted<'a>(image: &ImageRef, proofs: &'a [Proofs]) -> Option<&'a Proved> {
-    let signature = |one: &&Proved| {
-        one.predicate_type == SIGN_PREDICATE && one.subjects.contains(&image.digest)
-    };
-    proofs.iter().flat_map(|proofs| &proofs.proved).find(signature)
-}
-
-/// Why no signature satisfies a requirement.
-fn missing(
-    image: &ImageRef,
-    proofs: &[Proofs],
-    attached: usize,
-    policy: &str,
-    requirement: &Requirement,
-) -> Vec<Reason> {
-    let policy = policy.to_owned();
-    let keys: Vec<_> = requirement.any_of.iter().map(|one| one.name().to_owned()).collect();
+    let mut checks: Vec<Check> =
+        rules.all().filter_map(|rule| not_revoked(rule, subject)).collect();
     let mut reasons = Vec::new();
-    for proved in proofs.iter().flat_map(|proofs| &proofs.proved) {
-        let predicate_type = proved.predicate_type.clone();
-        reasons.push(if predicate_type == SIGN_PREDICATE {
-            let signed = proved.subjects.iter().copied().collect();
-            let (key, image) = (proved.signer.name.clone(), image.digest);
-            Reason::OtherDigest { policy: policy.clone(), key, signed, image }
-        } else {
-            Reason::Attestation { predicate_type }
-        });
+    let mut begins = None;
+    let mut grounds = Grounds::default();
+    let statements = Statements::read(subject, attached, rules.revoked(), now);
+    for rule in &naming {
+        begins = earlier(begins, begin(rule, now));
+        let (satisfied, own) = apply(rule, &statements);
+        grounds.add(satisfied);
+        checks.extend(own);
     }
-    if !reasons.iter().any(|reason| matches!(reason, Reason::OtherDigest { .. })) {
-        let (image, policy) = (image.clone(), policy.clone());
-        reasons.insert(0, Reason::NoSignature { image, attached, policy, keys: keys.clone() });
-    }
-    let mut shortcomings: Vec<&Shortcoming> = Vec::new();
-    for shortcoming in proofs.iter().flat_map(|proofs| &proofs.shortcomings) {
-        if !shortcomings.contains(&shortcoming) {
-            shortcomings.push(shortcoming);
+    for reason in checks.iter().flat_map(|check| check.result.reasons()) {
+        if !reasons.contains(reason) {
+            reasons.push(reason.clone());
         }
     }
-    reasons.extend(shortcomings.into_iter().cloned().map(Reason::Shortcoming));
-    reasons
+    if naming.is_empty() {
+        reasons.push(Reason::NoPolicy { image: image.clone() });
+    }
+    let verdict = if reasons.is_empty() {
+        Verdict::Passed(VerifiedImage::new(image.clone(), policies, grounds, now))
+    } else {
+        reasons.truncate(REASONS);
+        Verdict::Failed { policies, reasons, until: begins }
+    };
+    Outcome { verdict, checks }
+}
+
+/// Whether a policy revokes this image; nothing where it revokes nothing.
+fn not_revoked(rule: &TrustRule, subject: &Subject) -> Option<Check> {
+    let image = subject.image.digest;
+    let reasons: Vec<_> = rule
+        .revoked
+        .iter()
+        .filter(|one| one.revokes_image(image))
+        .map(|one| {
+            let (policy, why) = (one.policy.clone(), one.reason.clone());
+            Reason::RevokedImage { policy, image, why }
+        })
+        .collect();
+    let result = if reasons.is_empty() {
+        CheckResult::passed("this digest is not among what it revokes")
+    } else {
+        CheckResult::Failed { reasons }
+    };
+    (!rule.revoked.is_empty()).then(|| check(rule, "not revoked".to_owned(), result))
+}
+
+/// How each demand of a policy that names the image comes out, and what it is satisfied by.
+fn apply(rule: &TrustRule, statements: &Statements<'_>) -> (Grounds, Vec<Check>) {
+    let image = statements.subject.image.digest;
+    let listed = rule.exceptions.of(image, statements.now);
+    let excepted = matches!(listed, Listed::Until(_));
+    let mut grounds = Grounds::default();
+    let mut checks = Vec::new();
+    for requirement in &rule.require {
+        let result = if excepted {
+            not_asked()
+        } else {
+            settle(requirement.judge(rule, statements), &mut grounds)
+        };
+        checks.push(check(rule, format!("signed by {}", requirement.words()), result));
+    }
+    let failed = checks.iter().any(|check| !check.result.reasons().is_empty());
+    let result = match listed {
+        Listed::Until(exception) => {
+            let until = Some(exception.expires);
+            grounds = Grounds { exception: Some(exception.clone()), until, ..Grounds::default() };
+            CheckResult::passed(format!(
+                "{} and {} until {}: {}",
+                crate::shortcoming::printable(&exception.owner),
+                crate::shortcoming::printable(&exception.approved_by),
+                exception.expires,
+                crate::shortcoming::printable(&exception.reason)
+            ))
+        }
+        Listed::Expired(exception) if failed || rule.require.is_empty() => {
+            let exception = exception.clone();
+            CheckResult::Failed { reasons: vec![Reason::Expired { image, exception }] }
+        }
+        Listed::No if rule.require.is_empty() => {
+            let (image, policy) = (statements.subject.image.clone(), rule.policy().to_owned());
+            CheckResult::Failed { reasons: vec![Reason::NotListed { image, policy }] }
+        }
+        Listed::Expired(_) => CheckResult::NotAsked { why: "it is signed".to_owned() },
+        Listed::No => CheckResult::NotAsked { why: "this digest is not listed".to_owned() },
+    };
+    if !rule.exceptions.is_empty() {
+        checks.push(check(rule, "listed as an exception".to_owned(), result));
+    }
+    (grounds, checks)
+}
+
+fn settle(judged: Result<Grounds, Vec<Reason>>, grounds: &mut Grounds) -> CheckResult {
+    match judged {
+        Ok(satisfied) => {
+            let by = satisfied.signers.iter().map(|signer| signer.to_string()).collect();
+            grounds.add(satisfied);
+            CheckResult::Passed { by }
+        }
+        Err(reasons) => CheckResult::Failed { reasons },
+    }
+}
+
+fn not_asked() -> CheckResult {
+    CheckResult::NotAsked { why: "it runs by an exception".to_owned() }
+}
+
+fn check(rule: &TrustRule, what: String, result: CheckResult) -> Check {
+    Check { policy: rule.policy().to_owned(), what, result }
+}
+
+/// When a key of this policy begins to count.
+fn begin(rule: &TrustRule, now: Timestamp) -> Option<Timestamp> {
+    rule.require.iter().filter_map(|one| one.begins(now)).min()
 }
 
 #[cfg(test)]

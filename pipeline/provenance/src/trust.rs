@@ -1,81 +1,84 @@
-//! Trust rules: which images, and who must have signed them.
+//! A trust policy, read: which images, and what is asked of them.
 //!
-//! A [`TrustRule`] is a `TrustPolicy` with its keys read. Its fields are private and its makers
-//! refuse empty lists and unreadable keys, so that verification has no such case to decide.
+//! A [`TrustRule`] is a `TrustPolicy` with its keys and roots. Its only maker refuses empty lists,
+//! unreadable keys and what nothing can satisfy, so that verification has no such case to decide:
+//! the API server refuses most of it too, but a policy may also come from a file.
 
-use std::fmt;
-
+use serde_json::{Value, json};
 use tidegate_ids::Digest;
-use tidegate_schemas::TrustPolicySpec;
+use tidegate_schemas::{TrustPolicySpec, TrustedRootRef};
 
-use crate::{Authority, Error};
+use crate::Error;
+use crate::exception::Exceptions;
+use crate::materials::Materials;
+use crate::pattern::ImagePattern;
+use crate::requirement::Requirement;
+use crate::revocation::Revoked;
+use crate::roots::Roots;
 
 /// A `TrustPolicy`, ready to be applied.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TrustRule {
-    policy: String,
-    images: Vec<ImagePattern>,
-    require: Vec<Requirement>,
+    pub(crate) policy: String,
+    pub(crate) images: Vec<ImagePattern>,
+    pub(crate) require: Vec<Requirement>,
+    pub(crate) roots: Roots,
+    pub(crate) roots_digest: Digest,
+    pub(crate) exceptions: Exceptions,
+    pub(crate) revoked: Vec<Revoked>,
 }
 
 impl TrustRule {
-    /// A rule from its parts.
+    /// The rule that a `TrustPolicy` of this name states.
     ///
     /// # Errors
-    /// [`Error::Empty`] when there is no image pattern or no requirement.
-    pub fn new(
-        policy: &str,
-        images: Vec<ImagePattern>,
-        require: Vec<Requirement>,
+    /// When something in it cannot be read or is not there, or nothing could satisfy it.
+    pub fn from_policy(
+        name: &str,
+        spec: &TrustPolicySpec,
+        materials: &impl Materials,
     ) -> Result<Self, Error> {
-        let empty = |what| Error::Empty { policy: policy.to_owned(), what };
+        let empty = |what| Error::Empty { policy: name.to_owned(), what };
+        let images: Vec<ImagePattern> =
+            spec.images.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         if images.is_empty() {
             return Err(empty("spec.images"));
         }
-        if require.is_empty() {
+        if spec.require.is_empty() && spec.static_.is_empty() && spec.revoked.is_empty() {
             return Err(empty("spec.require"));
         }
-        if require.iter().any(|requirement| requirement.any_of.is_empty()) {
-            return Err(empty("spec.require[].anyOf"));
-        }
-        Ok(Self { policy: policy.to_owned(), images, require })
+        let roots = roots(name, &spec.roots, materials)?;
+        let requirement = |one| Requirement::new(name, one, &roots, materials);
+        Ok(Self {
+            policy: name.to_owned(),
+            images,
+            require: spec.require.iter().map(requirement).collect::<Result<_, _>>()?,
+            exceptions: Exceptions::new(name, &spec.static_)?,
+            revoked: Revoked::all(name, spec)?,
+            roots_digest: roots.digest()?,
+            roots,
+        })
     }
 
-    /// The rule that a `TrustPolicy` states. `secret` gives the `cosign.pub` of a Secret in the
-    /// engine's namespace.
+    /// Only what a `TrustPolicy` revokes: for one that cannot be applied otherwise. It lets no
+    /// image run.
     ///
     /// # Errors
-    /// When a pattern or key cannot be read, a Secret is missing, or a list is empty.
-    pub fn from_policy(
-        policy: &str,
-        spec: &TrustPolicySpec,
-        secret: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, Error> {
-        let images = spec.images.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let authority = |key: &tidegate_schemas::KeyAuthority| match (&key.pem, &key.secret) {
-            (Some(pem), _) => {
-                let name = "in spec.require[].anyOf[].key.pem";
-                Authority::key(name, pem, key.log, key.valid_from, key.valid_until)
-                    .map(Authority::named_by_fingerprint)
-            }
-            (None, Some(name)) => {
-                let pem = secret(name).ok_or_else(|| Error::Secret {
-                    policy: policy.to_owned(),
-                    secret: name.clone(),
-                })?;
-                Authority::key(name, &pem, key.log, key.valid_from, key.valid_until)
-            }
-            (None, None) => Err(Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" }),
-        };
-        let requirement = |requirement: &tidegate_schemas::Requirement| {
-            let any_of = requirement.any_of.iter().map(|one| {
-                let missing = Error::Empty { policy: policy.to_owned(), what: "anyOf[].key" };
-                authority(one.key.as_ref().ok_or(missing)?)
-            });
-            Ok(Requirement { any_of: any_of.collect::<Result<_, Error>>()? })
-        };
-        let require = spec.require.iter().map(requirement).collect::<Result<_, Error>>()?;
-        Self::new(policy, images, require)
+    /// When a revocation cannot be read. Then nothing may run until it is mended.
+    pub fn revocations(name: &str, spec: &TrustPolicySpec) -> Result<Self, Error> {
+        Ok(Self {
+            policy: name.to_owned(),
+            images: Vec::new(),
+            require: Vec::new(),
+            roots: Roots::default(),
+            roots_digest: Roots::default().digest()?,
+            exceptions: Exceptions::default(),
+            revoked: Revoked::all(name, spec)?,
+        })
+    }
+
+    pub(crate) fn without_revocations(self) -> Self {
+        Self { revoked: Vec::new(), ..self }
     }
 
     /// The policy's name.
@@ -84,90 +87,48 @@ impl TrustRule {
         &self.policy
     }
 
-    /// Whether the rule is about this image (canonical registry and repository).
+    /// Whether the rule says what this image (canonical registry and repository) must prove. One
+    /// that only revokes does not: it lets nothing run.
     #[must_use]
     pub fn names(&self, repository: &str) -> bool {
-        self.images.iter().any(|pattern| pattern.matches(repository))
+        let asks = !self.require.is_empty() || !self.exceptions.is_empty();
+        asks && self.images.iter().any(|pattern| pattern.matches(repository))
     }
 
-    pub(crate) fn require(&self) -> &[Requirement] {
-        &self.require
-    }
-}
-
-/// One of these must have signed.
-#[derive(Debug, Clone)]
-pub struct Requirement {
-    /// The authorities to choose from.
-    pub any_of: Vec<Authority>,
-}
-
-/// Image names: one exactly, or with a trailing `/*` everything below a path. Both ends are
-/// anchored, and a path ends only at a slash: `example.com/acme/*` is not about
-/// `example.com/acme-evil/odoo`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ImagePattern(String);
-
-impl ImagePattern {
-    /// Whether a canonical name (registry and repository) is one of these.
-    #[must_use]
-    pub fn matches(&self, repository: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(path) => repository.len() > path.len() && repository.starts_with(path),
-            None => repository == self.0,
-        }
-    }
-}
-
-impl std::str::FromStr for ImagePattern {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |why| Err(Error::Pattern { pattern: text.chars().take(300).collect(), why });
-        let name = text.strip_suffix("/*").unwrap_or(text);
-        if name.contains('*') {
-            return wrong("* stands only at the end, after a slash");
-        }
-        if name.split('/').any(str::is_empty) {
-            return wrong("a part between slashes is empty");
-        }
-        let known = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | ':' | '/');
-        if !name.chars().all(known) {
-            return wrong("it has characters that no canonical image name has");
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ImagePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What the rules demand, as one digest (`tidegate-trust/v1`): a verdict dies when it changes.
-/// Neither the order of the rules nor that of their lists matters.
-///
-/// # Errors
-/// [`Error::Canonical`]; does not happen for rules that could be made.
-pub fn policy_digest(rules: &[TrustRule]) -> Result<Digest, Error> {
-    let sorted = |mut texts: Vec<String>| {
-        texts.sort();
-        texts
-    };
-    let requirement = |requirement: &Requirement| {
-        let keys = requirement.any_of.iter();
-        sorted(keys.map(|key| key.canonical().to_string()).collect())
-    };
-    let mut demands: Vec<_> = rules
-        .iter()
-        .map(|rule| {
-            let mut require: Vec<_> = rule.require.iter().map(requirement).collect();
-            require.sort();
-            let images = sorted(rule.images.iter().map(ToString::to_string).collect());
-            (rule.policy.clone(), images, require)
+    /// All that it asks of an image with this digest.
+    pub(crate) fn canonical(&self, image: Digest) -> Value {
+        let require: Vec<_> = self.require.iter().map(Requirement::canonical).collect();
+        let exceptions: Vec<_> = self.exceptions.entries(image).collect();
+        json!({
+            "policy": self.policy,
+            "require": require,
+            "roots": self.roots_digest,
+            "static": exceptions,
         })
-        .collect();
-    demands.sort();
-    Digest::tagged("tidegate-trust/v1", &demands)
-        .map_err(|error| Error::Canonical(error.to_string()))
+    }
+}
+
+fn roots(
+    policy: &str,
+    stated: &[TrustedRootRef],
+    materials: &impl Materials,
+) -> Result<Roots, Error> {
+    let mut roots = Roots::default();
+    for one in stated {
+        let next = match (one.public_good, &one.config_map) {
+            (Some(true), None) => Roots::public_good()?,
+            (None, Some(name)) => {
+                let missing =
+                    || Error::ConfigMap { policy: policy.to_owned(), config_map: name.clone() };
+                Roots::from_json(name, &materials.config_map(name).ok_or_else(missing)?)?
+            }
+            _ => {
+                let why = "name exactly one of publicGood: true and configMap";
+                let (policy, what) = (policy.to_owned(), "spec.roots[]");
+                return Err(Error::Impossible { policy, what, why });
+            }
+        };
+        roots = roots.joined(next);
+    }
+    Ok(roots)
 }
