@@ -76,10 +76,7 @@ impl Admission {
 fn pods() -> Value {
     let by_digest = "i.matches('^[^@ ]+@sha256:[0-9a-f]{64}$')";
     let of = |object: &str| IMAGES.replace("o.spec", &format!("{object}.spec"));
-    let name = "e.name.lastIndexOf(':') > e.name.lastIndexOf('/') ? e.name.substring(0, e.name.lastIndexOf(':')) : e.name";
-    let host = "e.name.contains('/') && (e.name.startsWith('localhost/') || e.name.split('/')[0].contains('.') || e.name.split('/')[0].contains(':') || e.name.split('/')[0] != e.name.split('/')[0].lowerAscii())";
-    let with = |name: &str| format!("{{'image': e.image, 'hex': e.hex, 'name': {name}}}");
-    let variables = [
+    let mut variables = vec![
         variable("before", &format!("oldObject == null ? [] : {}", of("oldObject"))),
         variable(
             "brought",
@@ -89,38 +86,15 @@ fn pods() -> Value {
             ),
         ),
         variable("loose", &format!("variables.brought.filter(i, !{by_digest})")),
-        // The canonical spelling, step by step: without its tag, with its registry, in `library`.
-        variable(
-            "stated",
-            &format!(
-                "variables.brought.filter(i, {by_digest}).map(i, {{'image': i, 'hex': i.substring(i.indexOf('@sha256:') + 8), 'name': i.substring(0, i.indexOf('@'))}})"
-            ),
-        ),
-        variable("named", &format!("variables.stated.map(e, {})", with(&format!("({name})")))),
-        variable(
-            "placed",
-            &format!(
-                "variables.named.map(e, {})",
-                with(&format!(
-                    "({host} ? (e.name.startsWith('index.docker.io/') ? e.name.substring(6) : e.name) : 'docker.io/' + e.name)"
-                ))
-            ),
-        ),
-        variable(
-            "canonical",
-            &format!(
-                "variables.placed.map(e, {})",
-                with(
-                    "(e.name.startsWith('docker.io/') && !e.name.substring(10).contains('/') ? 'docker.io/library/' + e.name.substring(10) : e.name)"
-                )
-            ),
-        ),
+    ];
+    variables.extend(canonical(by_digest));
+    variables.extend([
         variable("listed", "params.?data.orValue({})"),
         variable(
             "unlisted",
             "variables.canonical.filter(e, !(e.hex in variables.listed && e.name in variables.listed[e.hex].split(' '))).map(e, e.image)",
         ),
-    ];
+    ]);
     let validations = [
         rule(
             "variables.loose.size() == 0",
@@ -146,6 +120,41 @@ fn pods() -> Value {
         "expression": format!("oldObject == null || {}.exists(i, !(i in {}))", of("object"), of("oldObject")),
     }]);
     policy
+}
+
+/// The images that are named by digest, in canonical spelling: step by step without the tag, with
+/// the registry, in `library` (the rules of `distribution/reference`, as `ImageReference` has them).
+fn canonical(by_digest: &str) -> [Value; 4] {
+    let name = "e.name.lastIndexOf(':') > e.name.lastIndexOf('/') ? e.name.substring(0, e.name.lastIndexOf(':')) : e.name";
+    let host = "e.name.contains('/') && (e.name.startsWith('localhost/') || e.name.split('/')[0].contains('.') || e.name.split('/')[0].contains(':') || e.name.split('/')[0] != e.name.split('/')[0].lowerAscii())";
+    let with = |name: &str| format!("{{'image': e.image, 'hex': e.hex, 'name': {name}}}");
+    [
+        variable(
+            "stated",
+            &format!(
+                "variables.brought.filter(i, {by_digest}).map(i, {{'image': i, 'hex': i.substring(i.indexOf('@sha256:') + 8), 'name': i.substring(0, i.indexOf('@'))}})"
+            ),
+        ),
+        variable("named", &format!("variables.stated.map(e, {})", with(&format!("({name})")))),
+        variable(
+            "placed",
+            &format!(
+                "variables.named.map(e, {})",
+                with(&format!(
+                    "({host} ? (e.name.startsWith('index.docker.io/') ? e.name.substring(6) : e.name) : 'docker.io/' + e.name)"
+                ))
+            ),
+        ),
+        variable(
+            "canonical",
+            &format!(
+                "variables.placed.map(e, {})",
+                with(
+                    "(e.name.startsWith('docker.io/') && !e.name.substring(10).contains('/') ? 'docker.io/library/' + e.name.substring(10) : e.name)"
+                )
+            ),
+        ),
+    ]
 }
 
 /// Whoever decides how environments behave may stop enforcement, and nobody else.
