@@ -90,6 +90,14 @@ fn apply(rule: &TrustRule, statements: &Statements<'_>) -> (Grounds, Vec<Check>)
         };
         checks.push(check(rule, format!("signed by {}", requirement.words()), result));
     }
+    for attestation in &rule.attestations {
+        let asked = (!excepted).then(|| attestation.judge(rule, statements));
+        checks.push(check(rule, attestation.words(), said(asked, &mut grounds)));
+    }
+    if let Some(base) = &rule.base {
+        let asked = (!excepted).then(|| base.judge(rule, statements));
+        checks.push(check(rule, base.words(), said(asked, &mut grounds)));
+    }
     let failed = checks.iter().any(|check| !check.result.reasons().is_empty());
     let result = match listed {
         Listed::Until(exception) => {
@@ -128,6 +136,21 @@ fn settle(judged: Result<Grounds, Vec<Reason>>, grounds: &mut Grounds) -> CheckR
             CheckResult::Passed { by }
         }
         Err(reasons) => CheckResult::Failed { reasons },
+    }
+}
+
+/// How a demand for a statement came out, where it was asked.
+fn said(
+    asked: Option<Result<(String, Grounds), Vec<Reason>>>,
+    grounds: &mut Grounds,
+) -> CheckResult {
+    match asked {
+        None => not_asked(),
+        Some(Ok((summary, satisfied))) => {
+            grounds.add(satisfied);
+            CheckResult::passed(summary)
+        }
+        Some(Err(reasons)) => CheckResult::Failed { reasons },
     }
 }
 

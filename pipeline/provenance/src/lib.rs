@@ -12,6 +12,7 @@
 //! in `prove`.
 
 mod attached;
+mod attestation;
 mod authority;
 mod bundle;
 mod error;

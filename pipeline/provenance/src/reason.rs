@@ -125,6 +125,33 @@ pub enum Reason {
         /// The policy.
         policy: String,
     },
+    /// Nobody who is asked for made a statement of this kind about the image.
+    NoStatement {
+        /// The policy that asks.
+        policy: String,
+        /// The image.
+        image: ImageRef,
+        /// What is asked for, and by whom.
+        wanted: String,
+    },
+    /// A statement does not say what is asked for.
+    Statement {
+        /// The policy that asks.
+        policy: String,
+        /// What is attached.
+        attached: Digest,
+        /// Who made it.
+        signer: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The image is built on what is not approved, or on what nobody knows.
+    Base {
+        /// The policy that asks.
+        policy: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Something attached that does not prove who made it.
     Shortcoming(Shortcoming),
 }
@@ -185,6 +212,18 @@ impl fmt::Display for Reason {
                  two people list it in spec.static, or say in spec.require who signs it",
                 image.repository, image.digest
             ),
+            Self::NoStatement { policy, image, wanted } => write!(
+                f,
+                "TrustPolicy {policy} asks for {wanted}, and nothing attached to {image} is one; \
+                 attach it with cosign attest"
+            ),
+            Self::Statement { policy, attached, signer, why } => {
+                let short = attached.short();
+                write!(f, "{short} by {signer} does not satisfy TrustPolicy {policy}: {why}")
+            }
+            Self::Base { policy, why } => {
+                write!(f, "its base does not satisfy TrustPolicy {policy}: {why}")
+            }
             Self::Shortcoming(shortcoming) => shortcoming.fmt(f),
         }
     }

@@ -65,6 +65,10 @@ impl Requirement {
         Ok(Self { any_of, count, logs, timestamps })
     }
 
+    pub(crate) fn any_of(&self) -> &[Authority] {
+        &self.any_of
+    }
+
     /// What it asks for, in words.
     pub(crate) fn words(&self) -> String {
         let names = names(&self.any_of);
@@ -199,7 +203,7 @@ fn by_key(
 }
 
 /// The names of some authorities, for people.
-fn names(authorities: &[Authority]) -> String {
+pub(crate) fn names(authorities: &[Authority]) -> String {
     let mut names: Vec<_> = authorities.iter().map(Authority::name).collect();
     names.dedup();
     names.join(" or ")

@@ -9,6 +9,7 @@ use tidegate_ids::Digest;
 use tidegate_schemas::{TrustPolicySpec, TrustedRootRef};
 
 use crate::Error;
+use crate::attestation::{Attestation, Base};
 use crate::exception::Exceptions;
 use crate::materials::Materials;
 use crate::pattern::ImagePattern;
@@ -22,6 +23,8 @@ pub struct TrustRule {
     pub(crate) policy: String,
     pub(crate) images: Vec<ImagePattern>,
     pub(crate) require: Vec<Requirement>,
+    pub(crate) attestations: Vec<Attestation>,
+    pub(crate) base: Option<Base>,
     pub(crate) roots: Roots,
     pub(crate) roots_digest: Digest,
     pub(crate) exceptions: Exceptions,
@@ -49,10 +52,18 @@ impl TrustRule {
         }
         let roots = roots(name, &spec.roots, materials)?;
         let requirement = |one| Requirement::new(name, one, &roots, materials);
+        let require: Vec<_> = spec.require.iter().map(requirement).collect::<Result<_, _>>()?;
+        let signers: Vec<_> = require.iter().flat_map(|one| one.any_of().to_vec()).collect();
+        if require.is_empty() && (!spec.attestations.is_empty() || spec.base.is_some()) {
+            return Err(empty("spec.require"));
+        }
+        let attestation = |one| Attestation::new(name, one, &signers, &roots, materials);
         Ok(Self {
             policy: name.to_owned(),
             images,
-            require: spec.require.iter().map(requirement).collect::<Result<_, _>>()?,
+            attestations: spec.attestations.iter().map(attestation).collect::<Result<_, _>>()?,
+            base: spec.base.as_ref().map(|one| Base::new(one, &signers)).transpose()?,
+            require,
             exceptions: Exceptions::new(name, &spec.static_)?,
             revoked: Revoked::all(name, spec)?,
             roots_digest: roots.digest()?,
@@ -70,6 +81,8 @@ impl TrustRule {
             policy: name.to_owned(),
             images: Vec::new(),
             require: Vec::new(),
+            attestations: Vec::new(),
+            base: None,
             roots: Roots::default(),
             roots_digest: Roots::default().digest()?,
             exceptions: Exceptions::default(),
@@ -98,10 +111,13 @@ impl TrustRule {
     /// All that it asks of an image with this digest.
     pub(crate) fn canonical(&self, image: Digest) -> Value {
         let require: Vec<_> = self.require.iter().map(Requirement::canonical).collect();
+        let attestations: Vec<_> = self.attestations.iter().map(Attestation::canonical).collect();
         let exceptions: Vec<_> = self.exceptions.entries(image).collect();
         json!({
             "policy": self.policy,
             "require": require,
+            "attestations": attestations,
+            "base": self.base.as_ref().map(Base::canonical),
             "roots": self.roots_digest,
             "static": exceptions,
         })

@@ -52,6 +52,11 @@ impl BaseRule {
         Ok(Self { approved: approved.collect::<Result<_, Error>>()?, from: stated.from })
     }
 
+    /// Whether statements tell the base, rather than the image's own annotations.
+    pub(crate) fn reads_provenance(&self) -> bool {
+        self.from == BaseSource::Provenance
+    }
+
     /// What it asks for.
     pub(crate) fn describe(&self) -> String {
         let names: Vec<_> = self.approved.iter().map(|(name, _)| name.to_string()).collect();

@@ -96,16 +96,6 @@ impl AttestationRule {
         Ok(Self { rule, canonical })
     }
 
-    /// The predicate types that it is about, for people.
-    pub(crate) fn predicate_types(&self) -> Vec<&str> {
-        match &self.rule {
-            Rule::Slsa(_) => slsa::TYPES.to_vec(),
-            Rule::Sbom(rule) => rule.types(),
-            Rule::Vulnerabilities(_) => vec![vulnerability::TYPES[0]],
-            Rule::Custom(rule) => vec![rule.predicate_type()],
-        }
-    }
-
     /// Whether it is about statements of this type.
     pub(crate) fn is_about(&self, predicate_type: &str) -> bool {
         match &self.rule {
@@ -148,6 +138,20 @@ impl AttestationRule {
             Rule::Sbom(rule) => rule.judge(statement),
             Rule::Vulnerabilities(rule) => rule.judge(statement, now),
             Rule::Custom(rule) => rule.judge(statement, subject),
+        }
+    }
+
+    /// Whether it is about vulnerability scans.
+    pub(crate) fn is_scan(&self) -> bool {
+        matches!(self.rule, Rule::Vulnerabilities(_))
+    }
+
+    /// When a scan ended that this rule listens to; nothing of other statements, of scans that
+    /// cannot be read and of other scanners.
+    pub(crate) fn scan_ended(&self, predicate: &Value) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Vulnerabilities(rule) => rule.scan_ended(predicate),
+            _ => None,
         }
     }
 

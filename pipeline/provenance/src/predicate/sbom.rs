@@ -75,14 +75,6 @@ impl SbomRule {
         }
     }
 
-    pub(super) fn types(&self) -> Vec<&'static str> {
-        let types = self.formats.iter().map(|format| match format {
-            SbomFormat::Spdx => SPDX,
-            SbomFormat::CycloneDX => CYCLONEDX,
-        });
-        types.collect()
-    }
-
     pub(super) fn is_about(&self, predicate_type: &str) -> bool {
         format(predicate_type).is_some_and(|format| self.formats.contains(&format))
     }
