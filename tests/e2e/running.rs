@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tidegate_harness::story::{Cluster, condition, until};
+use tidegate_ids::Digest;
 
 use crate::ward::{Ward, hospital};
 
@@ -35,6 +37,7 @@ fn what_runs_is_verified_and_what_is_not_is_told() {
     what_no_release_names_is_told(&ward);
     another_image_than_stated_is_told(&ward, &pod, &image);
     a_revocation_is_known_at_once(&ward, &key.public_pem, &image, hex);
+    so_is_that_of_the_key_that_signed(&ward, &key.public_pem, &image, hex);
 }
 
 fn trust(pem: &str, revoked: &Value) {
@@ -216,6 +219,27 @@ fn a_revocation_is_known_at_once(ward: &Ward, pem: &str, image: &str, hex: &str)
             e["reason"] == "Revoked" && e["note"].as_str().is_some_and(|n| n.contains(reason))
         });
         Ok(if told { Ok(()) } else { Err(format!("{} Events", events.len())) })
+    })
+    .unwrap();
+}
+
+/// SHA-256 of a public key, as policies name it.
+fn fingerprint(pem: &str) -> Digest {
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let key: ByteString = serde_json::from_value(json!(body)).unwrap();
+    Digest::of(&key.0)
+}
+
+fn so_is_that_of_the_key_that_signed(ward: &Ward, pem: &str, image: &str, hex: &str) {
+    trust(pem, &json!([]));
+    verified(ward, "True", "");
+    assert!(listed(ward)[hex].is_string(), "what is pardoned is listed again");
+    let key = fingerprint(pem).to_string();
+    trust(pem, &json!([{"key": key, "reason": "the key was copied"}]));
+    unverified(ward, "Revoked", image);
+    until("it left the list", PATIENCE, || {
+        let now = listed(ward);
+        Ok(if now[hex].is_null() { Ok(()) } else { Err(now.to_string()) })
     })
     .unwrap();
 }
