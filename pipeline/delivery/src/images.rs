@@ -152,11 +152,11 @@ mod tests {
     use tidegate_harness::Lab;
     use tidegate_schemas::{Follow, Newest};
 
-    fn registry() -> Result<Registry, String> {
+    fn registry() -> Registry {
         let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options =
             tidegate_outbound::Options { plain_http_on_loopback: true, ..Default::default() };
-        Ok(Registry::new(options).unwrap())
+        Registry::new(options).unwrap()
     }
 
     fn image(lab: &Lab, name: &str, follow: Follow) -> FollowedImage {
@@ -174,19 +174,19 @@ mod tests {
         let fixed = Follow { digest: Some(first), ..Follow::default() };
         let images = [image(lab, "follow/dated", newest)];
         let mut follower = Follower::default();
-        let before = follower.look(&registry(), &images, &[]).await;
+        let before = follower.look(&Ok(registry()), &images, &[]).await;
         assert_eq!(before.chosen[0].tag.as_deref(), Some("17.0-20251120"));
         let second: Digest = lab
             .push_image("follow/dated", "17.0-20251121", "second", &[])
             .unwrap()
             .parse()
             .unwrap();
-        let after = follower.look(&registry(), &images, &before.chosen).await;
+        let after = follower.look(&Ok(registry()), &images, &before.chosen).await;
         assert_eq!(
             (after.chosen[0].tag.as_deref(), after.chosen[0].digest),
             (Some("17.0-20251121"), second)
         );
-        let stays = follower.look(&registry(), &[image(lab, "follow/dated", fixed)], &[]).await;
+        let stays = follower.look(&Ok(registry()), &[image(lab, "follow/dated", fixed)], &[]).await;
         assert_eq!((stays.chosen[0].tag.as_deref(), stays.chosen[0].digest), (None, first));
         assert!(after.problems.is_empty() && stays.problems.is_empty());
     }
@@ -201,7 +201,7 @@ mod tests {
         }];
         let range = Follow { semver: Some("~1.0".into()), ..Follow::default() };
         let found = Follower::default()
-            .look(&registry(), &[image(lab, "follow/nowhere", range)], &held)
+            .look(&Ok(registry()), &[image(lab, "follow/nowhere", range)], &held)
             .await;
         assert_eq!(found.chosen, held);
         assert_eq!(found.problems.len(), 1, "{:?}", found.problems);

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::world::PipelineKey;
 
 /// How long pull secrets are used before they are read again.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// The registry client of each pipeline.
 pub struct Registries {

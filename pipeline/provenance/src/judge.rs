@@ -47,7 +47,7 @@ pub fn verify(subject: &Subject, attached: &[Attached], rules: &Rules, now: Time
         reasons.push(Reason::NoPolicy { image: image.clone() });
     }
     let verdict = if reasons.is_empty() {
-        Verdict::Passed(VerifiedImage::new(image.clone(), policies, grounds, now))
+        Verdict::Passed(Box::new(VerifiedImage::new(image.clone(), policies, grounds, now)))
     } else {
         reasons.truncate(REASONS);
         Verdict::Failed { policies, reasons, until: begins }
@@ -131,7 +131,7 @@ fn apply(rule: &TrustRule, statements: &Statements<'_>) -> (Grounds, Vec<Check>)
 fn settle(judged: Result<Grounds, Vec<Reason>>, grounds: &mut Grounds) -> CheckResult {
     match judged {
         Ok(satisfied) => {
-            let by = satisfied.signers.iter().map(|signer| signer.to_string()).collect();
+            let by = satisfied.signers.iter().map(ToString::to_string).collect();
             grounds.add(satisfied);
             CheckResult::Passed { by }
         }

@@ -115,8 +115,8 @@ impl<'a> Statements<'a> {
         let image = self.subject.image.digest;
         let (attached, signer) = (proved.attached, proved.signer.name.clone());
         if !proved.subjects.contains(&image) {
-            let signed = proved.subjects.iter().copied().collect();
-            return Some(Reason::OtherDigest { attached, signer, signed, image });
+            let about = proved.subjects.iter().copied().collect();
+            return Some(Reason::OtherDigest { attached, signer, signed: about, image });
         }
         let revoked = self.revoked.iter().find(|one| one.revokes_statement(proved))?;
         Some(Reason::RevokedSigner {

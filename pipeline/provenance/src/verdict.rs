@@ -192,7 +192,7 @@ impl VerifiedImage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It may; every policy that names it is satisfied, and nothing it stands on is revoked.
-    Passed(VerifiedImage),
+    Passed(Box<VerifiedImage>),
     /// It may not.
     Failed {
         /// The policies that name the image.

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use sigstore_verify::crypto::KeyPair;
 use sigstore_verify::types::pae;
 use tidegate_ids::Digest;
-use tidegate_schemas::Log;
 
 use crate::bundle::SIGN_PREDICATE;
 use crate::*;

@@ -209,13 +209,11 @@ pub(crate) fn in_annotations(subject: &Subject) -> (BTreeSet<Base>, Vec<String>)
     let pinned = reference.split_once('@').map(|(_, text)| text.to_owned());
     let mut digests = BTreeSet::new();
     for text in pinned.iter().chain(stated(DIGEST)) {
-        match text.parse::<Digest>() {
-            Ok(digest) => digests.insert(digest),
-            Err(_) => {
-                let why = format!("its annotations state {} as its base's digest", printable(text));
-                return (BTreeSet::new(), vec![why]);
-            }
+        let Ok(digest) = text.parse::<Digest>() else {
+            let why = format!("its annotations state {} as its base's digest", printable(text));
+            return (BTreeSet::new(), vec![why]);
         };
+        digests.insert(digest);
     }
     if digests.len() > 1 {
         let why = format!("its annotations state two digests of {name} as its base's");

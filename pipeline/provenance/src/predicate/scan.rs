@@ -40,7 +40,7 @@ pub(crate) fn read(predicate: &Value) -> Result<Scan, String> {
     }
     let result = scanner.pointer("/result").ok_or("it has no result")?;
     let report = report(result)?;
-    let stated = text(scanner, "/db/version").map(|version| Database {
+    let database = text(scanner, "/db/version").map(|version| Database {
         uri: text(scanner, "/db/uri").unwrap_or_default().to_owned(),
         version: version.to_owned(),
     });
@@ -51,7 +51,7 @@ pub(crate) fn read(predicate: &Value) -> Result<Scan, String> {
                 .map(str::to_owned)
                 .or(report.version)
                 .unwrap_or_default(),
-            database: stated.or(report.database),
+            database: database.or(report.database),
         },
         started,
         finished,

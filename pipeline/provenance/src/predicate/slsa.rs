@@ -105,9 +105,9 @@ impl SlsaRule {
             wrong.push(other("who built it", build.builder, &self.builder));
         }
         if let Some(wanted) = &self.build_type
-            && !wanted.matches(build.build_type)
+            && !wanted.matches(build.kind)
         {
-            wrong.push(other("of which build type it is", build.build_type, wanted));
+            wrong.push(other("of which build type it is", build.kind, wanted));
         }
         wrong.extend(self.source.as_ref().and_then(|wanted| build.objection(wanted)));
         if build.incomplete {
@@ -163,7 +163,7 @@ fn other(what: &str, stated: &str, wanted: &Text) -> String {
 /// What a provenance statement says, whichever its version.
 struct Build<'a> {
     builder: &'a str,
-    build_type: &'a str,
+    kind: &'a str,
     /// Everywhere the source is named; where there are several, each must be right.
     sources: Result<Vec<Source>, String>,
     /// The Git repositories among what went into the build.
@@ -189,7 +189,7 @@ impl<'a> Build<'a> {
         let complete = predicate.pointer("/metadata/completeness/parameters");
         Ok(Self {
             builder: text(predicate, "/builder/id").unwrap_or_default(),
-            build_type,
+            kind: build_type,
             sources,
             materials: repositories(list(predicate, "/materials")?),
             parameters: predicate.pointer("/invocation/parameters").unwrap_or(&Value::Null),
@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
         let complete = predicate.pointer("/runDetails/metadata/buildkit_completeness/request");
         Ok(Self {
             builder: text(predicate, "/runDetails/builder/id").unwrap_or_default(),
-            build_type,
+            kind: build_type,
             sources: named_sources(parameters, dependencies, build_type),
             materials: repositories(dependencies),
             parameters,
@@ -340,6 +340,10 @@ fn source(uri: &str) -> Result<Source, String> {
 /// The Git repositories among materials.
 fn repositories(materials: &[Value]) -> Vec<Source> {
     let uris = materials.iter().filter_map(|one| text(one, "/uri"));
+    #[allow(
+        clippy::case_sensitive_file_extension_comparisons,
+        reason = "forges write it in lower case, and another one is another repository"
+    )]
     let git = uris.filter(|uri| {
         let plain = uri.split(['#', '@']).next().unwrap_or_default();
         uri.starts_with("git+") || (uri.starts_with("https://") && plain.ends_with(".git"))
