@@ -55,7 +55,12 @@ impl Rules {
                 Err(error) => {
                     let revocations = TrustRule::revocations(&name, spec).ok();
                     let images = revocations.as_ref().and_then(|_| patterns(spec));
-                    broken.push(Broken { images, why: format!("TrustPolicy {name}: {error}") });
+                    // Most say it themselves; what is wrong with a name or a key is told of any.
+                    let why = match error.to_string() {
+                        why if why.starts_with("TrustPolicy ") => why,
+                        why => format!("TrustPolicy {name}: {why}"),
+                    };
+                    broken.push(Broken { images, why });
                     rules.extend(revocations);
                 }
             }
