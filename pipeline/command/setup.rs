@@ -215,6 +215,17 @@ fn lane_lines(
             of(&|p| gates(p).approvals.is_some())
         ),
         format!(
+            "  vulnerabilities: {} ({})",
+            lane.vulnerabilities.as_ref().map_or_else(
+                || "nothing".to_owned(),
+                |scan| format!(
+                    "scans younger than {}, nothing above {:?}",
+                    scan.max_age, scan.max_severity
+                )
+            ),
+            of(&|p| gates(p).vulnerabilities.is_some())
+        ),
+        format!(
             "  watched for {}, then on regression {:?} ({})",
             lane.watch.length,
             lane.watch.on_regression,

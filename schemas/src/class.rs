@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_ids::{EnvironmentName, Period};
 
-use crate::ImageField;
+use crate::{ImageField, Severity};
 
 /// The rules for environments of one class.
 #[derive(
@@ -101,6 +101,20 @@ pub struct Gates {
     /// Who must approve: every rule, each with its count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<Vec<ApprovalRule>>,
+    /// What the images' newest scans must say; nothing where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vulnerabilities: Option<ScanGate>,
+}
+
+/// What the newest scan of every image must say, at the moment of admission. Whose scans count is
+/// the TrustPolicies' business (`attestations[].vulnerabilities`).
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScanGate {
+    /// How old it may be.
+    pub max_age: Period,
+    /// The worst severity that is accepted.
+    pub max_severity: Severity,
 }
 
 /// How long content must have been healthy.

@@ -7,7 +7,7 @@ use tidegate_ids::{EnvironmentName, LaneName, Period, PipelineName};
 
 use crate::{
     After, ApprovalRule, Drift, Environment, EnvironmentClass, ImageField, LanePolicy, Pipeline,
-    Rollback, VerifiedImages, Watch,
+    Rollback, ScanGate, VerifiedImages, Watch,
 };
 
 /// A pipeline with every default filled in.
@@ -57,6 +57,8 @@ pub struct EffectiveLane {
     pub after_by_default: bool,
     /// Who must approve.
     pub approvals: Vec<ApprovalRule>,
+    /// What the images' newest scans must say.
+    pub vulnerabilities: Option<ScanGate>,
     /// The watch.
     pub watch: Watch,
     /// From commit to healthy.
@@ -221,6 +223,7 @@ fn one_lane(
         after: gates.after.unwrap_or_else(previous_alone),
         after_by_default,
         approvals: gates.approvals.unwrap_or_default(),
+        vulnerabilities: gates.vulnerabilities,
         watch: policy.watch.unwrap_or_default(),
         deadline: policy.deadline.unwrap_or(Period::seconds(600)),
         drift: class.spec.drift,
@@ -236,6 +239,7 @@ fn lane_policy(class: &EnvironmentClass, lane: &LaneName) -> LanePolicy {
         gates: Some(crate::Gates {
             after: own_gates.after.or(every_gates.after),
             approvals: own_gates.approvals.or(every_gates.approvals),
+            vulnerabilities: own_gates.vulnerabilities.or(every_gates.vulnerabilities),
         }),
         watch: own.watch.or(every.watch),
         deadline: own.deadline.or(every.deadline),

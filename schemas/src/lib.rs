@@ -28,7 +28,7 @@ mod trust;
 pub use approval::{Approval, ApprovalSpec, Decision};
 pub use class::{
     After, ApprovalRule, Drift, EnvironmentClass, EnvironmentClassSpec, Excluded, Gates,
-    LanePolicy, OnRegression, Rollback, Subject, VerifiedImages, Watch,
+    LanePolicy, OnRegression, Rollback, ScanGate, Subject, VerifiedImages, Watch,
 };
 pub use condition::{ConditionStatus, condition, set_condition};
 pub use crds::crds;

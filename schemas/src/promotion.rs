@@ -231,6 +231,8 @@ pub enum GateName {
     After,
     /// People.
     Approvals,
+    /// Every image scanned lately, and nothing found that is worse than is accepted.
+    Vulnerabilities,
     /// No other promotion of this lane is under way.
     Slot,
 }
@@ -244,6 +246,7 @@ impl std::fmt::Display for GateName {
             Self::Requires => "requires",
             Self::After => "after",
             Self::Approvals => "approvals",
+            Self::Vulnerabilities => "vulnerabilities",
             Self::Slot => "slot",
         })
     }

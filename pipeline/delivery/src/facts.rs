@@ -98,6 +98,7 @@ pub async fn gather(
         after: here.lane.after.clone(),
         after_by_default: here.lane.after_by_default,
         approvals: here.lane.approvals.clone(),
+        vulnerabilities: here.lane.vulnerabilities.clone(),
     };
     Ok(Known { facts, policy, change })
 }
@@ -110,7 +111,14 @@ fn change(
     manifests: Digest,
 ) -> Result<Change, Error> {
     let lane = here.lane;
-    let policy = (&lane.after, &lane.approvals, &lane.watch, lane.deadline, lane.drift);
+    let policy = (
+        &lane.after,
+        &lane.approvals,
+        &lane.vulnerabilities,
+        &lane.watch,
+        lane.deadline,
+        lane.drift,
+    );
     let policy =
         Digest::tagged("tidegate-policy/v1", &policy).map_err(|e| Error::Content(e.to_string()))?;
     let mut trust = BTreeSet::new();

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_ids::{Digest, EnvironmentName, LaneName};
-use tidegate_schemas::{After, ApprovalRule, ApprovalSpec, Kind, Quarantine, Verdict};
+use tidegate_schemas::{After, ApprovalRule, ApprovalSpec, Kind, Quarantine, ScanGate, Verdict};
 
 /// Everything that is known about one promotion.
 #[derive(Debug, Clone)]
@@ -128,4 +128,6 @@ pub struct Policy {
     pub after_by_default: bool,
     /// Who must approve.
     pub approvals: Vec<ApprovalRule>,
+    /// What the images' newest scans must say.
+    pub vulnerabilities: Option<ScanGate>,
 }

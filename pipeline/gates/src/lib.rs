@@ -12,6 +12,7 @@ mod after;
 mod approvals;
 mod facts;
 mod people;
+mod vulnerabilities;
 
 pub use after::{earned, record};
 pub use facts::{
@@ -97,12 +98,14 @@ const UNKNOWN_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 /// Decides whether a change may go on.
 ///
 /// A rollback to known good content passes without soak, required lanes and
-/// approvals: it has to work in the worst hour. Provenance is asked of it all the same.
+/// approvals: it has to work in the worst hour. Provenance is asked of it all the same, and what its
+/// images' newest scans say, however old they are.
 #[must_use]
 pub fn decide(facts: &Facts, policy: &Policy, people: &People, now: Timestamp) -> Decision {
     let mut reports = vec![provenance(facts), slot(facts), suspended(facts)];
     let mut approvals = Vec::new();
     let mut rejected = None;
+    reports.extend(vulnerabilities::report(facts, policy, now));
     if facts.promotion.kind == Kind::Rollback && facts.known_good {
         rejected = approvals::rejection(facts, people, &mut approvals);
     } else {
@@ -128,7 +131,8 @@ pub fn decide(facts: &Facts, policy: &Policy, people: &People, now: Timestamp) -
     let opens = reports.iter().filter_map(|r| r.opens_at);
     // A verdict ends with a key, a scan or an exception, and then another one may follow.
     let ends = facts.images.iter().filter_map(|i| i.verdict.until);
-    let next_change = opens.chain(ends).filter(|at| *at > now).chain(again).min();
+    let scans = vulnerabilities::changes(facts, policy, now);
+    let next_change = opens.chain(ends).filter(|at| *at > now).chain(again).chain(scans).min();
     let admitted = (outcome == Outcome::Admitted)
         .then_some(AdmittedChange { change: facts.promotion.change, at: now });
     Decision { outcome, reports, approvals, next_change, admitted }

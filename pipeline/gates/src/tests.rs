@@ -4,8 +4,8 @@ use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_ids::Period;
 use tidegate_schemas::{
-    After, ApprovalRule, ApprovalSpec, Decision as Word, Excluded, Person, RosterSpec, Subject,
-    Verdict,
+    After, ApprovalRule, ApprovalSpec, Decision as Word, Exception, Excluded, Person, RosterSpec,
+    ScanGate, ScanRecord, Severity, Subject, Verdict,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -280,6 +280,111 @@ fn the_answer_may_change_when_a_verdict_ends() {
     assert_eq!(decision.next_change, Some(at(400)));
 }
 
+fn scanned(image: &str, ended: i64, findings: &[(Severity, u32)]) -> ImageFact {
+    let scan = ScanRecord {
+        at: at(ended),
+        scanner: "trivy".into(),
+        findings: findings.iter().copied().collect(),
+    };
+    let verdict = Verdict { passed: true, scan: Some(scan), ..Verdict::default() };
+    ImageFact { image: image.into(), verdict, unknown: None }
+}
+
+fn scanned_within_an_hour() -> Policy {
+    let scan = ScanGate { max_age: Period::seconds(3600), max_severity: Severity::Medium };
+    Policy { vulnerabilities: Some(scan), ..Policy::default() }
+}
+
+/// The gate's state and sentence, and when the answer may change.
+fn scans(images: Vec<ImageFact>, now: i64) -> (GateState, String, Option<Timestamp>) {
+    let facts = Facts { images, ..facts() };
+    let decision = decide(&facts, &scanned_within_an_hour(), &people(), at(now));
+    let gate = decision.reports.iter().find(|r| r.gate == GateName::Vulnerabilities).unwrap();
+    (gate.state, gate.message.clone(), decision.next_change)
+}
+
+#[test]
+fn a_scan_keeps_the_gate_open_until_exactly_its_age() {
+    let images = || {
+        vec![scanned("r/odoo@1", 1000, &[(Severity::Medium, 2)]), scanned("r/redis@2", 2000, &[])]
+    };
+    let (state, said, next) = scans(images(), 4599);
+    assert_eq!((state, next), (GateState::Open, Some(at(4600))));
+    assert_eq!(said, "every image has a scan younger than 1h with nothing above Medium");
+    let (state, said, next) = scans(images(), 4600);
+    assert_eq!((state, next), (GateState::Waiting, Some(at(5600))));
+    assert_eq!(
+        said,
+        "the newest scan of r/odoo@1 is of 1970-01-01T00:16:40Z, and must be younger than 1h; it \
+         opens when it is scanned again"
+    );
+}
+
+#[test]
+fn a_scan_that_is_missing_bad_or_of_the_future_closes_the_gate_and_says_why() {
+    let unscanned = ImageFact {
+        verdict: Verdict { passed: true, ..Verdict::default() },
+        ..scanned("r/odoo@1", 0, &[])
+    };
+    for (image, sentence) in [
+        (
+            unscanned,
+            "no scan of r/odoo@1 counts; it opens when one is attached by somebody whom a \
+             TrustPolicy names under attestations[].vulnerabilities",
+        ),
+        (
+            scanned(
+                "r/odoo@1",
+                1000,
+                &[(Severity::High, 3), (Severity::Critical, 1), (Severity::Low, 9)],
+            ),
+            "the scan of r/odoo@1 of 1970-01-01T00:16:40Z by trivy found 1 Critical, 3 High; it opens \
+             when a newer scan finds nothing above Medium, or a release with fixed versions takes \
+             its place",
+        ),
+        (
+            scanned("r/odoo@1", 1601, &[]),
+            "the scan of r/odoo@1 says that it ended at 1970-01-01T00:26:41Z, which is still to come; \
+             set the scanner's clock and scan again",
+        ),
+    ] {
+        let (state, said, _) = scans(vec![scanned("r/redis@2", 1200, &[]), image], 1300);
+        assert_eq!((state, said.as_str()), (GateState::Waiting, sentence));
+    }
+    assert_eq!(scans(vec![scanned("r/odoo@1", 1600, &[])], 1300).0, GateState::Open);
+}
+
+#[test]
+fn what_runs_by_an_exception_is_told_and_not_asked_for_a_scan() {
+    let exception = Exception {
+        policy: "static".into(),
+        owner: "jane".into(),
+        approved_by: "joe".into(),
+        reason: "no signed build exists".into(),
+        expires: at(9000),
+    };
+    let verdict = Verdict { passed: true, exception: Some(exception), ..Verdict::default() };
+    let image = ImageFact { image: "r/redis@2".into(), verdict, unknown: None };
+    let (state, said, _) = scans(vec![image, scanned("r/odoo@1", 1000, &[])], 1300);
+    assert_eq!(state, GateState::Open);
+    assert!(said.ends_with("; not asked of what runs by an exception: r/redis@2"), "{said}");
+}
+
+#[test]
+fn a_rollback_to_known_good_is_asked_what_is_known_and_not_how_old_it_is() {
+    let decided = |images, known_good| {
+        let mut facts = Facts { images, known_good, ..facts() };
+        facts.promotion.kind = Kind::Rollback;
+        decide(&facts, &scanned_within_an_hour(), &people(), at(90_000))
+    };
+    let old = || vec![scanned("r/odoo@1", 1000, &[(Severity::Low, 1)])];
+    assert_eq!(decided(old(), true).outcome, Outcome::Admitted);
+    assert_eq!(decided(old(), true).next_change, None);
+    assert_eq!(decided(old(), false).outcome, Outcome::Waiting);
+    let bad = vec![scanned("r/odoo@1", 1000, &[(Severity::High, 1)])];
+    assert_eq!(decided(bad, true).outcome, Outcome::Waiting);
+}
+
 mod properties {
     use super::*;
     use proptest::prelude::*;
@@ -348,6 +453,25 @@ mod properties {
                     .collect();
                 prop_assert!(counting.len() >= 2, "{counting:?}");
             }
+        }
+
+        #[test]
+        fn one_more_finding_or_one_scan_less_never_opens(
+            ended in 0..5000_i64, low in 0..3_u32, high in 0..2_u32, more in 0..3_usize, gone: bool,
+        ) {
+            let opens = |image: &ImageFact| {
+                let facts = Facts { images: vec![image.clone()], ..facts() };
+                decide(&facts, &scanned_within_an_hour(), &people(), at(4000)).outcome
+                    == Outcome::Admitted
+            };
+            let before = scanned("r/odoo@1", ended, &[(Severity::Low, low), (Severity::High, high)]);
+            let mut after = before.clone();
+            let severity = [Severity::Low, Severity::High, Severity::Critical][more];
+            match after.verdict.scan.as_mut() {
+                Some(scan) if !gone => *scan.findings.entry(severity).or_default() += 1,
+                _ => after.verdict.scan = None,
+            }
+            prop_assert!(opens(&before) || !opens(&after));
         }
     }
 }

@@ -93,6 +93,7 @@ mod tests {
             after: BTreeMap::from([(dev(), tidegate_schemas::After::default())]),
             after_by_default: true,
             approvals: vec![],
+            vulnerabilities: None,
             watch: Watch::default(),
             deadline: tidegate_ids::Period::seconds(600),
             drift: Drift::Correct,
