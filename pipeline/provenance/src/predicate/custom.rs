@@ -24,12 +24,18 @@ const LONGEST: usize = 2048;
 const NESTED: u32 = 2;
 /// How deep an expression may be.
 const DEEPEST: usize = 100;
+/// How deep brackets may be nested.
+const BRACKETS: usize = 32;
+/// The stack that parsing and evaluation have, in bytes. The parser takes up to 200 kB a bracket,
+/// and a stack that is exceeded ends the whole program.
+const STACK: usize = 64 << 20;
 /// How many values a statement may have.
 const VALUES: usize = 50_000;
 /// How many bytes of text a statement may have.
 const BYTES: usize = 1 << 20;
-/// What evaluation may cost at most, by `cost`: some seconds at the very worst.
-const COST: u64 = 200_000_000;
+/// What evaluation may cost at most, by `cost`. Measured: the worst there is (a list compared with
+/// itself in a macro over itself) takes about 15 seconds in an unoptimised program.
+const COST: u64 = 50_000_000;
 
 /// An expression that must be true.
 #[derive(Clone)]
@@ -68,14 +74,12 @@ impl CustomRule {
         if stated.rule.len() > LONGEST {
             return Err(wrong(format!("it is longer than {LONGEST} bytes")));
         }
-        let program = Env::stdlib().compile(&stated.rule).map_err(|errors| {
-            let first = errors.errors.first();
-            wrong(first.map_or_else(
-                || "it is no CEL expression".to_owned(),
-                |error| format!("line {}, column {}: {}", error.pos.0, error.pos.1 + 1, error.msg),
-            ))
-        })?;
-        let size = measure(program.expression()).map_err(wrong)?;
+        if brackets(&stated.rule) > BRACKETS {
+            return Err(wrong(format!("brackets are nested deeper than {BRACKETS}")));
+        }
+        let (program, size) = with_stack(|| compile(&stated.rule))
+            .unwrap_or_else(|| Err("it cannot be compiled".to_owned()))
+            .map_err(wrong)?;
         Ok(Self {
             name: stated.name.clone(),
             predicate_type: stated.type_.clone(),
@@ -107,24 +111,28 @@ impl CustomRule {
                     .to_owned(),
             ));
         }
+        match with_stack(|| self.evaluate(statement, subject)) {
+            Some(Ok(true)) => Ok(Accepted::of(format!("{} holds", self.name))),
+            Some(Ok(false)) => Err(wrong(
+                self.message
+                    .clone()
+                    .unwrap_or_else(|| "the statement does not satisfy it".to_owned()),
+            )),
+            Some(Err(why)) => Err(wrong(why)),
+            None => Err(wrong("it cannot be evaluated".to_owned())),
+        }
+    }
+
+    fn evaluate(&self, statement: &Proved, subject: &Subject) -> Result<bool, String> {
         let mut context = Context::default();
         context.add_variable_from_value("predicate", cel(&statement.predicate));
         let image = &subject.image;
         let named = serde_json::json!({"name": image.repository, "digest": image.digest});
         context.add_variable_from_value("subject", cel(&named));
         match self.program.execute(&context) {
-            Ok(Cel::Bool(true)) => Ok(Accepted::of(format!("{} holds", self.name))),
-            Ok(Cel::Bool(false)) => Err(wrong(
-                self.message
-                    .clone()
-                    .unwrap_or_else(|| "the statement does not satisfy it".to_owned()),
-            )),
-            Ok(other) => {
-                Err(wrong(format!("it gives {:?} instead of true or false", other.type_of())))
-            }
-            Err(error) => {
-                Err(wrong(format!("it cannot be evaluated: {}", printable(&error.to_string()))))
-            }
+            Ok(Cel::Bool(answer)) => Ok(answer),
+            Ok(other) => Err(format!("it gives {:?} instead of true or false", other.type_of())),
+            Err(error) => Err(format!("it cannot be evaluated: {}", printable(&error.to_string()))),
         }
     }
 
@@ -179,6 +187,38 @@ impl Weight {
         self.bytes += text.len();
         self.text = self.text.max(text.len());
     }
+}
+
+fn compile(rule: &str) -> Result<(Program, Size), String> {
+    let program = Env::stdlib().compile(rule).map_err(|errors| match errors.errors.first() {
+        Some(error) => format!("line {}, column {}: {}", error.pos.0, error.pos.1 + 1, error.msg),
+        None => "it is no CEL expression".to_owned(),
+    })?;
+    let size = measure(program.expression())?;
+    Ok((program, size))
+}
+
+/// Runs this with a stack that is large enough; `None` where there is no thread to be had, or where
+/// the library panics.
+fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        thread.ok()?.join().ok()
+    })
+}
+
+/// How deep brackets are nested; those in texts count, too.
+fn brackets(rule: &str) -> usize {
+    let (mut deep, mut deepest) = (0_usize, 0);
+    for byte in rule.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => deep += 1,
+            b')' | b']' | b'}' => deep = deep.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(deep);
+    }
+    deepest
 }
 
 /// How large an expression is; too deep is refused.
