@@ -40,7 +40,8 @@ pub(crate) fn report(facts: &Facts, policy: &Policy, now: Timestamp) -> Option<G
     };
     if !excepted.is_empty() {
         let names: Vec<_> = excepted.iter().map(|image| image.image.as_str()).collect();
-        said.push_str(&format!("; not asked of what runs by an exception: {}", names.join(", ")));
+        said.push_str("; not asked of what runs by an exception: ");
+        said.push_str(&names.join(", "));
     }
     Some(open(name, said))
 }

@@ -255,7 +255,7 @@ fn incomparable(
             (Some(scanned), Some(built)) if scanned != built => {}
             (None, _) => {}
             (_, None) => {
-                differs("who built both is not known, so that the scanner may be the builder")
+                differs("who built both is not known, so that the scanner may be the builder");
             }
             _ => differs("it was scanned by whoever built it; another identity must have scanned"),
         }
@@ -266,7 +266,7 @@ fn incomparable(
     match (&before.scanner.database, &after.scanner.database) {
         (Some(before), Some(after)) if before == after => {}
         (Some(_), Some(_)) => {
-            differs("both must be scanned with the same database; scan both again")
+            differs("both must be scanned with the same database; scan both again");
         }
         _ => differs("the scans do not say with which database"),
     }
@@ -344,11 +344,11 @@ fn explanation(
         if exactly || orders.iter().all(fixed) {
             by.insert(version);
         } else {
-            let fixes = printable(&finding.fixed.join(" or "));
+            let wanted = printable(&finding.fixed.join(" or "));
             let there = printable(if version.is_empty() { "no version" } else { version });
             let is =
                 if orders.iter().any(Option::is_none) { "is not known to be" } else { "is not" };
-            return Err(format!("the new image has {there}, which {is} {fixes} or later"));
+            return Err(format!("the new image has {there}, which {is} {wanted} or later"));
         }
     }
     Ok(by.into_iter().collect::<Vec<_>>().join(", "))

@@ -141,7 +141,7 @@ fn github() -> Value {
     })
 }
 
-/// BuildKit, mode=max, from a Git context.
+/// `BuildKit`, mode=max, from a Git context.
 fn buildkit() -> Value {
     json!({
         "buildDefinition": {

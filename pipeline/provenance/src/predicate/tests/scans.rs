@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn record(result: Value) -> Value {
+fn record(result: &Value) -> Value {
     json!({
         "invocation": {"parameters": null, "uri": "", "event_id": "", "builder.id": ""},
         "scanner": {
@@ -16,7 +16,7 @@ fn record(result: Value) -> Value {
 }
 
 fn trivy(severity: &str) -> Value {
-    record(json!({
+    record(&json!({
         "SchemaVersion": 2,
         "ArtifactName": "ghcr.io/hospital/odoo",
         "Results": [{
@@ -32,7 +32,7 @@ fn trivy(severity: &str) -> Value {
 }
 
 fn grype(severity: &str) -> Value {
-    record(json!({
+    record(&json!({
         "matches": [{
             "vulnerability": {"id": "GHSA-1", "severity": severity, "fix": {"versions": ["5.1.1"], "state": "fixed"}},
             "artifact": {"name": "lxml", "version": "5.1.0", "type": "python", "purl": "pkg:pypi/lxml@5.1.0"},
@@ -43,7 +43,7 @@ fn grype(severity: &str) -> Value {
 }
 
 fn sarif(score: &str) -> Value {
-    record(json!({
+    record(&json!({
         "version": "2.1.0",
         "runs": [{
             "tool": {"driver": {"name": "clair", "rules": [{"id": "CVE-1", "properties": {"security-severity": score}}]}},
@@ -90,7 +90,7 @@ fn every_known_report_says_how_bad_it_is() {
         assert_eq!(crate::scan(&document).unwrap().worst(), Some(worst), "{document}");
     }
     let clean =
-        record(json!({"SchemaVersion": 2, "Results": [{"Class": "os-pkgs", "Type": "debian"}]}));
+        record(&json!({"SchemaVersion": 2, "Results": [{"Class": "os-pkgs", "Type": "debian"}]}));
     assert_eq!(crate::scan(&clean).unwrap().worst(), None);
     let found = crate::scan(&trivy("HIGH")).unwrap().findings.pop_first().unwrap();
     assert_eq!(found.fixed, ["3.0.11-2", "3.0.12-1"]);
