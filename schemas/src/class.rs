@@ -107,7 +107,7 @@ pub struct Gates {
 }
 
 /// What the newest scan of every image must say, at the moment of admission. Whose scans count is
-/// the TrustPolicies' business (`attestations[].vulnerabilities`).
+/// a TrustPolicy's business (`attestations[].vulnerabilities`).
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanGate {
