@@ -292,13 +292,14 @@ fn patched(patch: &Patch, module: &Path, fresh: &Path) -> Result<PathBuf, LabErr
     let original = original["Dir"].as_str().ok_or_else(|| failed(&answer))?;
     let source = fresh.join(PATCHED);
     copy(Path::new(original), &source)?;
-    let path = source.join(patch.file);
-    let text = fs::read_to_string(&path).map_err(file("reading", &path))?;
+    let changed = source.join(patch.file);
+    let text = fs::read_to_string(&changed).map_err(file("reading", &changed))?;
     if text.matches(patch.from).count() != 1 {
         return Err(failed(&format!("{} has {:?} not exactly once", patch.file, patch.from)));
     }
-    fs::remove_file(&path).map_err(file("removing", &path))?;
-    fs::write(&path, text.replace(patch.from, patch.to)).map_err(file("writing", &path))?;
+    // The cache's files are read-only.
+    fs::remove_file(&changed).map_err(file("removing", &changed))?;
+    fs::write(&changed, text.replace(patch.from, patch.to)).map_err(file("writing", &changed))?;
     let modules = source.join("lab.mod");
     for (name, as_) in [("go.mod", &modules), ("go.sum", &source.join("lab.sum"))] {
         fs::copy(module.join(name), as_).map_err(file("writing", as_))?;

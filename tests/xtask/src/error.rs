@@ -22,6 +22,9 @@ pub(crate) enum XtaskError {
     /// The story, or a part of it, does not hold.
     #[error("{0}")]
     Story(String),
+    /// Another tool and Tidegate differ where they must not.
+    #[error("{} case(s) are not as they must be:\n{}", .0.len(), .0.join("\n"))]
+    Interop(Vec<String>),
     /// The lab did not come up.
     #[error(transparent)]
     Lab(#[from] LabError),

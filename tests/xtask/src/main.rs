@@ -8,6 +8,7 @@ mod check;
 mod conformance;
 mod demo;
 mod error;
+mod interop;
 mod lab;
 mod packages;
 mod rules;
@@ -48,6 +49,15 @@ enum Command {
         /// The checkout.
         folder: std::path::PathBuf,
     },
+    /// Compare what Tidegate says of images with what another tool says, on a lab.
+    Interop {
+        /// The other tool.
+        #[arg(value_enum)]
+        tool: interop::Tool,
+        /// Keep what was made as fixtures for the ordinary tests.
+        #[arg(long)]
+        write: bool,
+    },
     /// Format, lints, crate rules, licences and bans, Go sources, coverage table.
     Check,
     /// Everything of `check`, then all tests in a lab. With arguments: only those tests, no check.
@@ -66,6 +76,9 @@ fn main() -> std::process::ExitCode {
         Command::Demo(arguments) => packages::ensure().and_then(|()| demo::demo(&arguments)),
         Command::Bench { what } => packages::ensure().and_then(|()| bench::bench(what)),
         Command::Conformance { suite, folder } => conformance::conformance(suite, &folder),
+        Command::Interop { tool, write } => {
+            packages::ensure().and_then(|()| interop::interop(tool, write))
+        }
         Command::Check => packages::ensure().and_then(|()| check::check()),
         Command::Test { arguments } => packages::ensure().and_then(|()| test::test(&arguments)),
         Command::Packages => packages::ensure(),
