@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod get;
 mod install;
+mod judged;
 mod keys;
 mod lanes;
 mod locate;
@@ -26,6 +27,7 @@ mod session;
 mod setup;
 mod story;
 mod text;
+mod verify;
 mod wait;
 mod whereabouts;
 
@@ -60,6 +62,7 @@ enum Command {
     Rollback(ask::Rollback),
     Wait(wait::Args),
     Where(locate::Args),
+    Verify(verify::Args),
     Keys(keys::Args),
     Install(install::Args),
     Bootstrap(bootstrap::Args),
@@ -101,6 +104,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Rollback(args) => ask::rollback(connection, args).await,
         Command::Wait(args) => wait::run(connection, &args).await,
         Command::Where(args) => locate::run(connection, &args, now).await,
+        Command::Verify(args) => verify::run(connection, &args, now).await,
         Command::Keys(args) => keys::run(connection, args).await,
         Command::Install(args) => {
             let system = connection.namespace.as_deref().unwrap_or(SYSTEM_NAMESPACE);

@@ -326,3 +326,56 @@ fn every_command_of_the_page_on_keys_is_one() {
         assert!(seen.contains(command), "{command} is not among {seen:?}");
     }
 }
+
+mod verifying {
+    use tidegate_provenance::{Gathered, ImageRef, Rules, Subject, TrustRule, verify};
+
+    use super::*;
+    use crate::judged::{Asked, Judged};
+
+    fn told(policies: &[(&str, Value)], tag: Option<&str>) -> String {
+        let rules = policies.iter().map(|(name, spec)| {
+            let spec = serde_json::from_value(spec.clone()).unwrap();
+            TrustRule::from_policy(name, &spec, &Gathered::default()).unwrap()
+        });
+        let image = ImageRef { repository: IMAGE.to_owned(), digest: Digest::of(b"odoo") };
+        let subject = Subject::from(image.clone());
+        let outcome = verify(&subject, &[], &Rules::new(rules.collect()), noon());
+        let asked = Asked { image, tag: tag.map(str::to_owned), index: true, attached: 0 };
+        let judged = Judged::new(&asked, &outcome);
+        assert_eq!(judged.may_run, outcome.verdict.passed().is_some());
+        judged.to_text()
+    }
+
+    fn asks() -> Value {
+        let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEiTV/v9gRSamJAam2y0rRJWAGd8cz\nnvdvhZtazZMqygvKL9xiEbLg5xoXalgIrraO9F1/8qpmaTuB7tVXm7tMpw==\n-----END PUBLIC KEY-----\n";
+        json!({
+            "images": ["registry.example.com/hospital/*"],
+            "require": [{"anyOf": [{"key": {"pem": pem, "log": "none"}}]}],
+            "attestations": [{"sbom": {"minPackages": 20}},
+                {"vulnerabilities": {"maxAge": "7d", "maxSeverity": "Medium"}}],
+        })
+    }
+
+    #[test]
+    fn each_rule_that_is_not_satisfied_is_told_with_the_way_out() {
+        insta::assert_snapshot!(told(&[("hospital-images", asks())], Some("17.0.3")));
+    }
+
+    #[test]
+    fn an_image_that_runs_by_an_exception_says_whose() {
+        let mut spec = asks();
+        spec["static"] = json!([{"digest": Digest::of(b"odoo"), "owner": "ann",
+            "approvedBy": "joe", "reason": "the vendor signs from March on",
+            "expires": "2027-03-01T00:00:00Z"}]);
+        insta::assert_snapshot!(told(&[("hospital-images", spec)], None));
+    }
+
+    #[test]
+    fn an_image_that_no_policy_names_is_told_so() {
+        let other = json!({"images": ["registry.example.com/other"], "static": [{
+            "digest": Digest::of(b"x"), "owner": "ann", "approvedBy": "joe", "reason": "r",
+            "expires": "2027-03-01T00:00:00Z"}]});
+        insta::assert_snapshot!(told(&[("other", other)], None));
+    }
+}

@@ -37,3 +37,4 @@ mod world;
 
 pub use engine::{Options, run};
 pub use error::Error;
+pub use trust::{Rules, evidence};

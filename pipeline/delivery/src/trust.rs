@@ -10,8 +10,10 @@ use kube::{Api, Client, ResourceExt as _};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidegate_ids::Digest;
-use tidegate_outbound::{Found, Registry};
-use tidegate_provenance::{Attached, Gathered, ImagePattern, ImageRef, Needed, Subject, TrustRule};
+use tidegate_outbound::{Found, Images, Registry};
+use tidegate_provenance::{
+    Attached, Gathered, ImagePattern, ImageRef, Needed, Outcome, Subject, TrustRule,
+};
 use tidegate_schemas::{TrustPolicy, TrustPolicySpec, Verdict};
 use tokio::sync::Mutex;
 
@@ -45,7 +47,8 @@ impl Broken {
 
 impl Rules {
     /// The rules of these policies, with the keys and roots they refer to.
-    fn of(policies: &[Arc<TrustPolicy>], materials: &Gathered) -> Self {
+    #[must_use]
+    pub fn of(policies: &[Arc<TrustPolicy>], materials: &Gathered) -> Self {
         let mut rules = Vec::new();
         let mut broken = Vec::new();
         for policy in policies {
@@ -67,6 +70,26 @@ impl Rules {
         }
         let rules = Arc::new(tidegate_provenance::Rules::new(rules));
         Self { rules, broken: Arc::new(broken) }
+    }
+
+    /// What they say of an image now, by what is attached to it.
+    ///
+    /// # Errors
+    /// One sentence, when a policy that names the image cannot be read.
+    pub fn judge(
+        &self,
+        subject: &Subject,
+        attached: &[Attached],
+        now: Timestamp,
+    ) -> Result<Outcome, String> {
+        self.whole(&subject.image)?;
+        Ok(tidegate_provenance::verify(subject, attached, &self.rules, now))
+    }
+
+    /// Whether every policy that names the image could be read.
+    fn whole(&self, image: &ImageRef) -> Result<(), String> {
+        let broken = self.broken.iter().find(|one| one.names(&image.repository));
+        broken.map_or(Ok(()), |broken| Err(broken.why.clone()))
     }
 
     /// The same rules as if nothing were revoked, to tell a revocation from every other failure;
@@ -176,9 +199,7 @@ impl Verdicts {
         now: Timestamp,
     ) -> Result<Verdict, String> {
         let Asked { image, recorded } = asked;
-        if let Some(broken) = rules.broken.iter().find(|b| b.names(&image.repository)) {
-            return Err(broken.why.clone());
-        }
+        rules.whole(image)?;
         let digest = rules.digest(image).ok_or("the trust policies have no digest")?;
         let stands =
             |v: &&Verdict| v.rules == Some(digest) && v.until.is_none_or(|until| now < until);
@@ -190,8 +211,10 @@ impl Verdicts {
             return Ok(known.clone());
         }
         let registry = registry.as_ref().map_err(Clone::clone)?;
-        let (subject, attached) = read(registry, image).await?;
-        let outcome = tidegate_provenance::verify(&subject, &attached, &rules.rules, now);
+        let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
+        let images = Images::from(registry.repository(name));
+        let (subject, attached) = evidence(&images, image).await?;
+        let outcome = rules.judge(&subject, &attached, now)?;
         let verdict = Verdict { rules: Some(digest), ..outcome.verdict.record() };
         // What failed may be signed later: only a pass is remembered.
         if verdict.passed {
@@ -219,11 +242,15 @@ impl Verdicts {
 }
 
 /// What an image says of itself, and everything that is attached to it.
-async fn read(registry: &Registry, image: &ImageRef) -> Result<(Subject, Vec<Attached>), String> {
-    let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
-    let repository = registry.repository(name);
+///
+/// # Errors
+/// One sentence, when it cannot be read now.
+pub async fn evidence(
+    images: &Images,
+    image: &ImageRef,
+) -> Result<(Subject, Vec<Attached>), String> {
     let (manifest, found) =
-        tokio::try_join!(repository.manifest(image.digest), repository.attached(image.digest),)
+        tokio::try_join!(images.manifest(image.digest), images.attached(image.digest))
             .map_err(|e| e.to_string())?;
     let annotations = manifest.annotations().clone();
     let attached = found.into_iter().map(|found| match found {
