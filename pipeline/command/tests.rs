@@ -379,3 +379,66 @@ mod verifying {
         insta::assert_snapshot!(told(&[("other", other)], None));
     }
 }
+
+mod examples {
+    use tidegate_provenance::{Gathered, Needed, TrustRule};
+    use tidegate_schemas::TrustPolicy;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/provenance.md");
+
+    fn yaml() -> Vec<Value> {
+        let blocks = PAGE.split("```yaml\n").skip(1);
+        let blocks = blocks.map(|rest| rest.split("```").next().unwrap());
+        let documents =
+            blocks.flat_map(|b| tidegate_manifest::documents(b.as_bytes(), "the page").unwrap());
+        documents.collect()
+    }
+
+    /// Whether a kind reads back as it is written: a misspelt field would be lost.
+    fn same<K: serde::de::DeserializeOwned + serde::Serialize>(value: &Value) -> K {
+        let read: K = serde_json::from_value(value.clone()).unwrap();
+        let back = serde_json::to_value(&read).unwrap();
+        let patch = serde_json::to_string(&value["spec"]).unwrap();
+        contains(&back["spec"], &value["spec"]).unwrap_or_else(|at| panic!("{at} in {patch}"));
+        read
+    }
+
+    fn contains(all: &Value, part: &Value) -> Result<(), String> {
+        match (all, part) {
+            (Value::Object(all), Value::Object(part)) => {
+                part.iter().try_for_each(|(name, value)| {
+                    let there = all.get(name).ok_or_else(|| format!("{name} is no field"))?;
+                    contains(there, value)
+                })
+            }
+            (Value::Array(all), Value::Array(part)) => {
+                all.iter().zip(part).try_for_each(|(all, part)| contains(all, part))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn every_policy_of_the_page_can_be_applied() {
+        let mut policies = 0;
+        for value in yaml() {
+            if value["kind"] == "Pipeline" {
+                let _pipeline: tidegate_schemas::Pipeline = same(&value);
+                continue;
+            }
+            let policy: TrustPolicy = same(&value);
+            let needed = Needed::by(&policy.spec);
+            let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEiTV/v9gRSamJAam2y0rRJWAGd8cz\nnvdvhZtazZMqygvKL9xiEbLg5xoXalgIrraO9F1/8qpmaTuB7tVXm7tMpw==\n-----END PUBLIC KEY-----\n";
+            let other = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\nq9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n-----END PUBLIC KEY-----\n";
+            let root = include_str!("../provenance/tests/fixtures/cosign/trusted_root.json");
+            let keys = needed.secrets.into_iter().zip([pem, other].map(str::to_owned));
+            let roots = needed.config_maps.into_iter().map(|name| (name, root.to_owned()));
+            let materials = Gathered { secrets: keys.collect(), config_maps: roots.collect() };
+            TrustRule::from_policy(&policy.name_any(), &policy.spec, &materials).unwrap();
+            policies += 1;
+        }
+        assert_eq!(policies, 7);
+    }
+}
