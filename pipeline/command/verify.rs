@@ -186,7 +186,9 @@ async fn from_cluster(
         for name in needed.secrets.iter().filter(|name| !given(&args.key, name)) {
             let doing = format!("reading the key in Secret {name} (or give it: --key {name}=FILE)");
             let secret = secrets.get_opt(name).await.map_err(|e| from_api(&doing, &e))?;
-            secret.into_iter().for_each(|secret| take_key(secret, materials));
+            if let Some(secret) = secret {
+                take_key(secret, materials);
+            }
         }
         for name in needed.config_maps.iter().filter(|name| !given(&args.root, name)) {
             let doing =

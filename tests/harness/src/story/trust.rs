@@ -129,9 +129,8 @@ pub(super) fn unlisted(stage: &Stage) -> Result<(), Failed> {
         format!("docker.io/library/redis@{digest}"),
     ] {
         let made = stage.cluster.create(PODS, &pod("by-hand", "clinic-production", &image));
-        let refusal = match made {
-            Ok(_) => return Err(Failed(format!("a pod with {image} was let in"))),
-            Err(refusal) => refusal,
+        let Err(refusal) = made else {
+            return Err(Failed(format!("a pod with {image} was let in")));
         };
         let told = refusal.code == 422 || refusal.code == 403;
         must(told && refusal.message.contains(&image), || {
