@@ -15,6 +15,8 @@ use crate::error::XtaskError;
 pub(crate) enum What {
     /// From a commit to its object accepted by the API server in dev.
     Line,
+    /// Verifications of signatures beside the bare checks, and two hundred images at once.
+    Provenance,
 }
 
 const REPETITIONS: usize = 7;
@@ -24,8 +26,13 @@ const LOOKS: Duration = Duration::from_millis(5);
 
 /// Measures, and prints.
 pub(crate) fn bench(what: What) -> Result<(), XtaskError> {
-    let What::Line = what;
-    line().map_err(|why| XtaskError::Story(why.to_string()))
+    match what {
+        What::Line => line().map_err(|why| XtaskError::Story(why.to_string())),
+        What::Provenance => crate::step(
+            "cargo",
+            &["run", "--quiet", "--release", "-p", "tidegate-provenance", "--example", "bench"],
+        ),
+    }
 }
 
 fn line() -> Result<(), Failed> {
