@@ -121,6 +121,25 @@ impl Instance {
         identity: &Identity<'_>,
         at: Timestamp,
     ) -> Statement {
+        let (key, certificate) = self.certificate(identity, at);
+        let pem = pem("CERTIFICATE", &certificate);
+        let material = json!({"certificate": {"rawBytes": base64(&certificate)}});
+        let sign = |bytes: &[u8]| key.sign(bytes).unwrap().into_bytes();
+        Statement::new(spki(&key), sign, statement, material, pem)
+    }
+
+    /// Such a certificate (PEM), and a signature with it over bare bytes.
+    pub(crate) fn certified(
+        &self,
+        bytes: &[u8],
+        identity: &Identity<'_>,
+        at: Timestamp,
+    ) -> (String, Vec<u8>) {
+        let (key, certificate) = self.certificate(identity, at);
+        (pem("CERTIFICATE", &certificate), key.sign(bytes).unwrap().into_bytes())
+    }
+
+    fn certificate(&self, identity: &Identity<'_>, at: Timestamp) -> (KeyPair, Vec<u8>) {
         let key = KeyPair::generate_ecdsa_p256().unwrap();
         let until = at + jiff::SignedDuration::from_mins(10);
         let mut extensions = vec![
@@ -131,9 +150,7 @@ impl Instance {
         extensions.extend(identity.claims.iter().map(|(number, text)| claim(*number, text)));
         let (at, until) = (generalized(at), generalized(until));
         let certificate = self.ca.certify(&key, &sequence(&[]), (&at, &until), &extensions);
-        let pem = pem("CERTIFICATE", &certificate);
-        let material = json!({"certificate": {"rawBytes": base64(&certificate)}});
-        Statement::new(&key, statement, material, pem)
+        (key, certificate)
     }
 
     /// Puts the statement into a log: a promise with a time, and a proof in a log of one entry.
@@ -253,16 +270,31 @@ impl Instance {
 impl Statement {
     /// A statement signed by a key.
     pub(crate) fn by_key(key: &KeyPair, statement: &Value) -> Self {
-        let hint = base64(Digest::of(&spki(key)).bytes());
-        let pem = pem("PUBLIC KEY", &spki(key));
-        Self::new(key, statement, json!({"publicKey": {"hint": hint}}), pem)
+        Self::signed(spki(key), |bytes| key.sign(bytes).unwrap().into_bytes(), statement)
     }
 
-    fn new(key: &KeyPair, statement: &Value, material: Value, verifier: String) -> Self {
+    /// A statement signed by whatever key this is the public one of.
+    pub(crate) fn signed(
+        spki: Vec<u8>,
+        sign: impl Fn(&[u8]) -> Vec<u8>,
+        statement: &Value,
+    ) -> Self {
+        let hint = base64(Digest::of(&spki).bytes());
+        let pem = pem("PUBLIC KEY", &spki);
+        Self::new(spki, sign, statement, json!({"publicKey": {"hint": hint}}), pem)
+    }
+
+    fn new(
+        spki: Vec<u8>,
+        sign: impl Fn(&[u8]) -> Vec<u8>,
+        statement: &Value,
+        material: Value,
+        verifier: String,
+    ) -> Self {
         let payload = statement.to_string().into_bytes();
-        let signature = key.sign(&pae(PAYLOAD_TYPE, &payload)).unwrap().into_bytes();
+        let signature = sign(&pae(PAYLOAD_TYPE, &payload));
         let (entries, stamps) = (Vec::new(), Vec::new());
-        Self { payload, signature, material, entries, stamps, verifier, spki: spki(key) }
+        Self { payload, signature, material, entries, stamps, verifier, spki }
     }
 
     /// The bundle (v0.3).

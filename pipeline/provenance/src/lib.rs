@@ -17,6 +17,9 @@ mod authority;
 mod bundle;
 mod error;
 mod exception;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 #[cfg(test)]
 mod instance;

@@ -17,6 +17,9 @@ mod challenge;
 mod content;
 mod credentials;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod images;
 mod layout;

@@ -279,7 +279,7 @@ impl Repository {
 }
 
 /// The target of `rel="next"`, wherever it stands among several links.
-fn next_link(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn next_link(headers: &HeaderMap) -> Option<String> {
     let next = |parameter: &str| matches!(parameter.trim(), "rel=\"next\"" | "rel=next");
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     links.flat_map(|value| value.split('<').skip(1)).find_map(|link| {

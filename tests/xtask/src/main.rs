@@ -8,6 +8,7 @@ mod check;
 mod conformance;
 mod demo;
 mod error;
+mod fuzz;
 mod interop;
 mod lab;
 mod packages;
@@ -66,6 +67,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Give made-up bytes to everything that reads what strangers wrote.
+    Fuzz {
+        /// What reads them; everything where nothing is named.
+        #[arg(value_enum)]
+        targets: Vec<fuzz::Target>,
+        /// How long, for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Install the Debian packages that builds and tests need, or name them.
     Packages,
 }
@@ -81,6 +91,7 @@ fn main() -> std::process::ExitCode {
         }
         Command::Check => packages::ensure().and_then(|()| check::check()),
         Command::Test { arguments } => packages::ensure().and_then(|()| test::test(&arguments)),
+        Command::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Command::Packages => packages::ensure(),
     };
     match result {

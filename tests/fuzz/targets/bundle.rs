@@ -1,0 +1,4 @@
+//! See `tidegate_provenance::fuzz::bundle`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidegate_provenance::fuzz::bundle(data));
