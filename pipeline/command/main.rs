@@ -23,6 +23,7 @@ mod locate;
 mod objects;
 mod outside;
 mod people;
+mod policies;
 mod session;
 mod setup;
 mod story;

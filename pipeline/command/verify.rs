@@ -144,7 +144,15 @@ fn from_file(
     for value in documents {
         match (value["apiVersion"].as_str(), value["kind"].as_str()) {
             (Some(version), Some("TrustPolicy")) if version.starts_with(GROUP) => {
-                policies.push(Arc::new(serde_json::from_value(value).map_err(wrong)?));
+                let policy = crate::policies::policy(value)
+                    .map_err(|why| Failure::from(format!("{place}: {why}")))?;
+                let name = policy.name_any();
+                if policies.iter().any(|known| known.name_any() == name) {
+                    return Err(Failure::from(format!(
+                        "{place}: a TrustPolicy {name} was given before: leave one of the two out"
+                    )));
+                }
+                policies.push(Arc::new(policy));
             }
             (_, Some("Secret")) => {
                 take_key(serde_json::from_value(value).map_err(wrong)?, materials);
