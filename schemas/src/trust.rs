@@ -25,14 +25,17 @@ use tidegate_ids::{Digest, Period};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.require) || has(self.static) || has(self.revoked)", "say who must have signed (require), which digests are accepted without (static), or what is revoked"))]
-#[x_kube(validation = ("!has(self.attestations) || has(self.require)", "attestations need require: it says whose statements count"))]
-#[x_kube(validation = ("!has(self.base) || has(self.require)", "base needs require: it says whose statements count"))]
+#[x_kube(validation = ("(has(self.require) && self.require.size() > 0) || (has(self.static) && self.static.size() > 0) || (has(self.revoked) && self.revoked.size() > 0)", "say who must have signed (require), which digests are accepted without (static), or what is revoked"))]
+#[x_kube(validation = ("!has(self.attestations) || (has(self.require) && self.require.size() > 0)", "attestations need require: it says whose statements count"))]
+#[x_kube(validation = ("!has(self.base) || (has(self.require) && self.require.size() > 0)", "base needs require: it says whose statements count"))]
 #[x_kube(validation = ("has(self.roots) || !has(self.require) || self.require.all(r, r.anyOf.all(a, has(a.key) && a.key.log == 'none'))", "keyless authorities and keys with log: required need roots: name a trusted root"))]
+#[x_kube(validation = ("has(self.roots) || !has(self.attestations) || self.attestations.all(t, !has(t.by) || t.by.all(a, has(a.key) && a.key.log == 'none'))", "keyless authorities and keys with log: required in attestations need roots: name a trusted root"))]
+#[x_kube(validation = ("has(self.roots) || !has(self.require) || self.require.all(r, (!has(r.logs) || r.logs == 0) && (!has(r.timestamps) || r.timestamps == 0))", "logs and timestamps need roots, which describe them: name a trusted root"))]
 pub struct TrustPolicySpec {
     /// Canonical image names (registry and repository); a trailing `/*` stands for everything below.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255)))]
-    #[x_kube(validation = ("self.all(i, i.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*(/[*])?$'))", "an image name is registry/repository in lower case, or registry/path/* for everything below"))]
+    #[x_kube(validation = ("self.all(i, !i.startsWith('index.docker.io/') && !i.matches('^docker[.]io/[^/*]+$'))", "names of Docker Hub are docker.io/library/redis or docker.io/organisation/name; in another spelling nothing matches"))]
+    #[x_kube(validation = ("self.all(i, i.matches('^([a-z0-9-]+([.][a-z0-9-]+)*:[0-9]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost)((/[a-z0-9._-]+)+(/[*])?|/[*])$'))", "an image name is registry/repository in lower case, or registry/path/* for everything below"))]
     pub images: Vec<String>,
     /// Requirements; every one must be satisfied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,6 +66,7 @@ pub struct TrustPolicySpec {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.count) || self.count <= self.anyOf.size()", "count is more than there are authorities, which nothing can satisfy"))]
+#[x_kube(validation = ("self.anyOf.all(a, self.anyOf.exists_one(b, a == b))", "anyOf names the same authority twice, which counts once: leave one out"))]
 pub struct Requirement {
     /// The authorities.
     #[schemars(length(min = 1, max = 16))]
@@ -166,6 +170,7 @@ pub struct KeylessAuthority {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.exact) != has(self.regex)", "name exactly one of exact and regex"))]
+#[x_kube(validation = ("!has(self.regex) || (''.matches(self.regex) ? true : true)", "regex is no regular expression (RE2)"))]
 #[x_kube(validation = ("!has(self.regex) || !''.matches('^(?:' + self.regex + ')$')", "regex matches an empty text, so it would match anything or nothing; name what must be there"))]
 pub struct TextMatch {
     /// Exactly this.
@@ -367,6 +372,8 @@ pub struct BaseImages {
 pub struct BaseImage {
     /// Its canonical name; a trailing `/*` stands for everything below.
     #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = ("!self.startsWith('index.docker.io/') && !self.matches('^docker[.]io/[^/*]+$')", "names of Docker Hub are docker.io/library/debian or docker.io/organisation/name; in another spelling nothing matches"))]
+    #[x_kube(validation = ("self.matches('^([a-z0-9-]+([.][a-z0-9-]+)*:[0-9]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost)((/[a-z0-9._-]+)+(/[*])?|/[*])$')", "an image name is registry/repository in lower case, or registry/path/* for everything below"))]
     pub image: String,
     /// The digests that are approved; any where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -389,7 +396,7 @@ pub enum BaseSource {
 /// A digest that runs without a signature.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.owner != self.approvedBy", "approvedBy must be another person than owner"))]
+#[x_kube(validation = ("self.owner.trim().lowerAscii() != self.approvedBy.trim().lowerAscii()", "approvedBy must be another person than owner"))]
 pub struct StaticDigest {
     /// What runs.
     pub digest: Digest,

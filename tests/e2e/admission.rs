@@ -2,6 +2,7 @@
 //! runs here. Each person has an own client certificate.
 
 mod images;
+mod trust;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -32,6 +33,7 @@ async fn the_api_server_refuses_what_is_not_a_persons_own_word() {
     promotions(&people).await;
     records_and_statuses(&admin, &people).await;
     syncs(&people).await;
+    trust::what_can_never_match_is_refused(&admin).await;
     the_engine_becomes_deployer_accounts_only(&lab).await;
     images::only_verified_images_run(&lab, &admin, &people).await;
     a_namespace_can_still_be_deleted(&admin).await;
