@@ -24,10 +24,16 @@ const GO_VETTED: [&str; 3] = ["tests/lab/labd", "tests/lab/registry", "reconcile
 /// Runs every check, the quick ones first, and tells of all that failed at the end.
 pub(crate) fn check() -> Result<(), XtaskError> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    let checks: [&dyn Fn() -> Result<(), XtaskError>; 5] =
-        [&|| step("cargo", &["fmt", "--all", "--check"]), &rules::check, &go, &deny, &|| {
-            step("cargo", &clippy)
-        }];
+    // Not of the workspace, and built with flags of its own: only its form is looked at.
+    let fuzz = ["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
+    let checks: [&dyn Fn() -> Result<(), XtaskError>; 6] = [
+        &|| step("cargo", &["fmt", "--all", "--check"]),
+        &|| step("cargo", &fuzz),
+        &rules::check,
+        &go,
+        &deny,
+        &|| step("cargo", &clippy),
+    ];
     let failed: Vec<_> = checks.iter().filter_map(|check| check().err()).collect();
     if failed.is_empty() { Ok(()) } else { Err(XtaskError::Checks(failed)) }
 }
