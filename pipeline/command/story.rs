@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use std::fmt::Write as _;
 use tidegate_schemas::{
     Condition, Decision, GateState, Kind, Phase, Promotion, PromotionStatus, Release, Repository,
-    Sync,
+    ScanRecord, Sync, Verdict,
 };
 
 use crate::board::gate;
@@ -162,6 +162,30 @@ fn what_changes(
     lines
 }
 
+/// By whose word an image runs, where anybody's is known.
+fn by(verdict: &Verdict) -> Option<String> {
+    match (&verdict.exception, verdict.signers.as_slice()) {
+        (Some(exception), _) => Some(format!(
+            "without a signature until {} by an exception of {} and {}",
+            exception.expires, exception.owner, exception.approved_by
+        )),
+        (None, []) => None,
+        (None, signers) => Some(format!("signed by {}", signers.join(", "))),
+    }
+}
+
+/// What the newest scan found, the worst first.
+fn scanned(scan: &ScanRecord) -> String {
+    let found: Vec<_> = scan
+        .findings
+        .iter()
+        .rev()
+        .map(|(severity, count)| format!("{count} {severity:?}"))
+        .collect();
+    let found = if found.is_empty() { "nothing found".to_owned() } else { found.join(", ") };
+    format!(", scanned at {}: {found}", scan.at)
+}
+
 /// Images between what runs and what would run, a line each.
 pub fn image_changes(new: &Release, old: Option<&Release>) -> Vec<String> {
     let named = |tag: &Option<String>, digest: tidegate_ids::Digest| match tag {
@@ -175,11 +199,7 @@ pub fn image_changes(new: &Release, old: Option<&Release>) -> Vec<String> {
             let before =
                 old.and_then(|o| o.spec.images.iter().find(|i| i.repository == image.repository));
             let now = named(&image.tag, image.digest);
-            let signed = if image.verdict.signers.is_empty() {
-                String::new()
-            } else {
-                format!(", signed by {}", image.verdict.signers.join(", "))
-            };
+            let signed = by(&image.verdict).map(|by| format!(", {by}")).unwrap_or_default();
             match before {
                 Some(b) if b.digest == image.digest => None,
                 Some(b) => Some(format!(
@@ -292,11 +312,9 @@ pub fn release(release: &Release, objects: &Objects, now: Timestamp) -> String {
         spec.images.iter().map(|image| {
             let tag = image.tag.as_ref().map(|t| format!(" (tag {t})")).unwrap_or_default();
             let verdict = if image.verdict.passed {
-                format!(
-                    "verified under {}, signed by {}",
-                    image.verdict.policies.join(", "),
-                    image.verdict.signers.join(", ")
-                )
+                let by = by(&image.verdict).map(|by| format!(", {by}")).unwrap_or_default();
+                let scan = image.verdict.scan.as_ref().map(scanned).unwrap_or_default();
+                format!("verified under {}{by}{scan}", image.verdict.policies.join(", "))
             } else {
                 format!("not verified: {}", image.verdict.reasons.join("; "))
             };

@@ -13,8 +13,8 @@ use serde_json::Value;
 use tidegate_delivery::{Rules, evidence};
 use tidegate_manifest::ImageReference;
 use tidegate_outbound::{Images, Layout};
-use tidegate_provenance::{Gathered, ImageRef, Needed};
-use tidegate_schemas::{GROUP, SYSTEM_NAMESPACE, TrustPolicy};
+use tidegate_provenance::{Gathered, ImagePattern, ImageRef, Needed};
+use tidegate_schemas::{GROUP, SYSTEM_NAMESPACE, TrustPolicy, VERSION};
 
 use crate::failure::{Code, Failure, from_api};
 use crate::judged::{Asked, Judged};
@@ -70,7 +70,7 @@ pub async fn run(connection: &Connection, args: &Args, now: Timestamp) -> Result
         .image
         .parse()
         .map_err(|e: tidegate_manifest::Error| Failure::new(Code::Usage, e.to_string()))?;
-    let (policies, materials) = stated(connection, args).await?;
+    let (policies, materials) = stated(connection, args, &asked.repository()).await?;
     let rules = Rules::of(&policies, &materials);
     let images = images(args, &asked).await?;
     let told = |error: tidegate_outbound::Error| Failure::from(error.to_string());
@@ -112,6 +112,7 @@ async fn images(args: &Args, asked: &ImageReference) -> Result<Images, Failure> 
 async fn stated(
     connection: &Connection,
     args: &Args,
+    repository: &str,
 ) -> Result<(Vec<Arc<TrustPolicy>>, Gathered), Failure> {
     let mut materials = Gathered::default();
     let mut policies = Vec::new();
@@ -119,7 +120,7 @@ async fn stated(
         from_file(file, &mut policies, &mut materials)?;
     }
     if args.policy.is_empty() {
-        policies = from_cluster(connection, args, &mut materials).await?;
+        policies = from_cluster(connection, args, repository, &mut materials).await?;
     } else if policies.is_empty() {
         return Err(Failure::from("no file given with --policy has a TrustPolicy"));
     }
@@ -141,9 +142,16 @@ fn from_file(
     let wrong = |why: serde_json::Error| Failure::from(format!("{place}: {why}"));
     let documents = tidegate_manifest::documents(text(file)?.as_bytes(), &place)
         .map_err(|error| Failure::from(error.to_string()))?;
-    for value in documents {
+    let api = format!("{GROUP}/{VERSION}");
+    for value in documents.into_iter().flat_map(items) {
         match (value["apiVersion"].as_str(), value["kind"].as_str()) {
-            (Some(version), Some("TrustPolicy")) if version.starts_with(GROUP) => {
+            (version, Some("TrustPolicy")) if version != Some(&api) => {
+                return Err(Failure::from(format!(
+                    "{place}: a TrustPolicy of {}, which is not read here: write apiVersion: {api}",
+                    version.unwrap_or("no apiVersion")
+                )));
+            }
+            (_, Some("TrustPolicy")) => {
                 let policy = crate::policies::policy(value)
                     .map_err(|why| Failure::from(format!("{place}: {why}")))?;
                 let name = policy.name_any();
@@ -164,6 +172,18 @@ fn from_file(
     Ok(())
 }
 
+/// The objects of a List, as `kubectl get -o yaml` writes it; any other object as it is.
+fn items(mut value: Value) -> Vec<Value> {
+    match value["items"].take() {
+        Value::Array(items) if value["kind"].as_str().is_some_and(|k| k.ends_with("List")) => items,
+        Value::Null => vec![value],
+        other => {
+            value["items"] = other;
+            vec![value]
+        }
+    }
+}
+
 fn take_key(secret: Secret, materials: &mut Gathered) {
     let name = secret.name_any();
     let stated = secret.string_data.and_then(|mut data| data.remove("cosign.pub"));
@@ -182,6 +202,7 @@ fn take_root(value: &Value, materials: &mut Gathered) {
 async fn from_cluster(
     connection: &Connection,
     args: &Args,
+    repository: &str,
     materials: &mut Gathered,
 ) -> Result<Vec<Arc<TrustPolicy>>, Failure> {
     let session = connection.open().await?;
@@ -189,7 +210,12 @@ async fn from_cluster(
     let secrets: Api<Secret> = Api::namespaced(session.client.clone(), &args.system_namespace);
     let maps: Api<ConfigMap> = Api::namespaced(session.client.clone(), &args.system_namespace);
     let given = |names: &[(String, PathBuf)], name: &str| names.iter().any(|(n, _)| n == name);
-    for policy in &policies {
+    // What other images need may well be nobody's business here; their revocations count all the same.
+    let names = |policy: &&TrustPolicy| {
+        let patterns = policy.spec.images.iter();
+        patterns.map(|p| p.parse::<ImagePattern>()).any(|p| p.is_ok_and(|p| p.matches(repository)))
+    };
+    for policy in policies.iter().filter(names) {
         let needed = Needed::by(&policy.spec);
         for name in needed.secrets.iter().filter(|name| !given(&args.key, name)) {
             let doing = format!("reading the key in Secret {name} (or give it: --key {name}=FILE)");

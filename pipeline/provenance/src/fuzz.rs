@@ -104,6 +104,7 @@ fn image() -> Digest {
 }
 
 /// A Sigstore bundle (JSON). How often something is proved by it.
+#[must_use]
 pub fn bundle(json: &[u8]) -> usize {
     let stated = crate::statement_of(json).map(|(_, subjects, _)| subjects);
     let proved = proofs(&[Attached::bundle(json.to_vec())]);
@@ -113,6 +114,7 @@ pub fn bundle(json: &[u8]) -> usize {
 
 /// A layer of the older layout: the content and the five annotations, separated by zero bytes; the
 /// content's first byte says whether it is an envelope. How often something is proved by it.
+#[must_use]
 pub fn payload(fields: &[u8]) -> usize {
     let mut fields = fields.split(|byte| *byte == 0);
     let (kind, content) = fields.next().and_then(<[u8]>::split_first).unwrap_or((&b' ', &[]));
@@ -136,6 +138,7 @@ pub fn payload(fields: &[u8]) -> usize {
 
 /// A statement (JSON) that somebody trusted signed: its content is still anybody's. How many
 /// readers and rules took it.
+#[must_use]
 pub fn statement(json: &[u8]) -> usize {
     let envelope = json!({
         "payload": STANDARD.encode(json), "payloadType": PAYLOAD_TYPE,

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod fixtures;
+
 use tidegate_harness::{CosignKey, Lab};
 use tidegate_ids::Digest;
 use tidegate_outbound::{Options, Registry, Repository};
@@ -93,65 +95,4 @@ async fn the_registry_is_read_as_crane_wrote_it() {
     assert_eq!(config.labels["org.opencontainers.image.version"], "18.0.0");
     let absent = repository.resolve("18.0.1").await.unwrap_err();
     assert!(matches!(absent, tidegate_outbound::Error::NotFound { .. }), "{absent}");
-}
-
-/// Each case of `cargo xtask interop cosign` again, from what it kept.
-mod kept {
-    use std::path::PathBuf;
-
-    use serde_json::Value;
-    use tidegate_provenance::{Attached, Gathered, ImageRef, Rules, Subject, TrustRule, verify};
-
-    fn folder() -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cosign")
-    }
-
-    fn attached(one: &Value) -> Attached {
-        let content = |name: &Value| {
-            let bytes = std::fs::read(folder().join("content").join(name.as_str().unwrap()));
-            bytes.unwrap()
-        };
-        if one["bundle"].is_string() {
-            return Attached::bundle(content(&one["bundle"]));
-        }
-        let content = content(&one["layer"]);
-        Attached::Layer {
-            digest: tidegate_ids::Digest::of(&content),
-            media_type: one["mediaType"].as_str().unwrap().to_owned(),
-            annotations: serde_json::from_value(one["annotations"].clone()).unwrap(),
-            content,
-        }
-    }
-
-    /// Whether we accept the case, and why not.
-    fn said(case: &Value) -> (bool, String) {
-        let (repository, digest) = case["image"].as_str().unwrap().split_once('@').unwrap();
-        let image = ImageRef { repository: repository.into(), digest: digest.parse().unwrap() };
-        let root = std::fs::read_to_string(folder().join("trusted_root.json")).unwrap();
-        let config_maps = [("lab".to_owned(), root)].into();
-        let materials = Gathered { config_maps, ..Gathered::default() };
-        let spec = serde_json::from_value(case["policy"].clone()).unwrap();
-        let rule = TrustRule::from_policy("hospital-images", &spec, &materials).unwrap();
-        let attached: Vec<_> = case["attached"].as_array().unwrap().iter().map(attached).collect();
-        let now = case["now"].as_str().unwrap().parse().unwrap();
-        let verdict =
-            verify(&Subject::from(image), &attached, &Rules::new(vec![rule]), now).verdict;
-        (verdict.passed().is_some(), verdict.record().reasons.join("; "))
-    }
-
-    #[test]
-    fn each_kept_case_comes_out_as_it_did_beside_cosign() {
-        let index = std::fs::read_to_string(folder().join("index.json")).unwrap();
-        let cases: Vec<Value> = serde_json::from_str(&index).unwrap();
-        assert!(cases.len() > 40, "only {} cases are kept", cases.len());
-        for case in &cases {
-            let name = &case["name"];
-            let (accepted, reasons) = said(case);
-            assert_eq!(accepted, case["tidegate"] == "accepts", "{name}: {reasons}");
-            let differs = case["cosign"] != case["tidegate"];
-            assert_eq!(differs, case["stricter"].is_string(), "{name}: a difference has a reason");
-            assert!(!(differs && accepted), "{name}: cosign refuses it");
-            assert!(reasons.contains(case["because"].as_str().unwrap()), "{name}: {reasons}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ use crate::{ImageConfig, Keychain, Manifest, RepositoryName};
 
 /// A manifest, an index, a list of referrers, an image's or Docker's configuration, a name, or a
 /// header of an answer: whatever these bytes are taken for. By how many readers they are.
+#[must_use]
 pub fn manifest(bytes: &[u8]) -> usize {
     let read = [
         content(bytes),
