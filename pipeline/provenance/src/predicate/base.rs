@@ -11,7 +11,7 @@ use tidegate_ids::Digest;
 use tidegate_schemas::{BaseImages, BaseSource};
 
 use super::purl::{Purl, image_name, image_of};
-use super::{document, list, slsa, text};
+use super::{document, few, list, slsa, text};
 use crate::proof::Proved;
 use crate::shortcoming::printable;
 use crate::{Error, ImagePattern, Subject};
@@ -96,8 +96,7 @@ impl BaseRule {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let names: Vec<_> = bases.iter().map(ToString::to_string).collect();
-        Ok(format!("built on {}", names.join(", ")))
+        Ok(format!("built on {}", few(bases.iter().map(ToString::to_string))))
     }
 
     fn sought(&self) -> &'static str {

@@ -8,6 +8,7 @@ use tidegate_ids::Digest;
 use super::sbom::Sbom;
 use super::{Purl, list, purl, text};
 use crate::inventory::{Inventory, Package};
+use crate::shortcoming::printable;
 
 pub(super) fn read(document: &Value) -> Result<Sbom, String> {
     if text(document, "/bomFormat") != Some("CycloneDX") {
@@ -16,6 +17,7 @@ pub(super) fn read(document: &Value) -> Result<Sbom, String> {
     let version = text(document, "/specVersion").unwrap_or_default();
     let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
     if minor.is_none_or(|minor| minor < 4) {
+        let version = printable(version);
         return Err(format!("it is CycloneDX {version}; 1.4 and later are read"));
     }
     let mut packages = BTreeSet::new();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidegate_ids::Digest;
 use tidegate_schemas::{SbomFormat, SbomRequirement};
 
-use super::{Accepted, cyclonedx, document, spdx};
+use super::{Accepted, cyclonedx, document, few, spdx};
 use crate::inventory::Inventory;
 use crate::proof::Proved;
 
@@ -100,11 +100,10 @@ impl SbomRule {
             .map_err(|why| vec![format!("its SBOM cannot be read: {why}")])?;
         let mut wrong = Vec::new();
         if !sbom.about.is_empty() && sbom.about.is_disjoint(&statement.subjects) {
-            let about: Vec<_> = sbom.about.iter().map(ToString::to_string).collect();
             wrong.push(format!(
                 "the SBOM says it describes {}, which the statement is not about; make one of \
                  this image",
-                about.join(", ")
+                few(sbom.about.iter().map(ToString::to_string))
             ));
         }
         let (all, identified) = (sbom.inventory.packages.len(), sbom.inventory.identified());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tidegate_schemas::{SlsaRequirement, TextMatch};
 
 use super::source::Source;
-use super::{Accepted, document, list, parameters, text};
+use super::{Accepted, document, few, list, parameters, text};
 use crate::Error;
 use crate::identity::Text;
 use crate::proof::Proved;
@@ -253,10 +253,10 @@ impl<'a> Build<'a> {
         if self.materials.is_empty() || self.materials.iter().any(taken) {
             return None;
         }
-        let other: Vec<_> = self.materials.iter().map(|one| printable(&one.repository)).collect();
+        let others = self.materials.iter().map(|one| printable(&one.repository));
         Some(format!(
             "the build was configured from {repository}, but what went into it comes from {}",
-            other.join(", ")
+            few(others)
         ))
     }
 

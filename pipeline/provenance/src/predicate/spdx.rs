@@ -8,11 +8,15 @@ use tidegate_ids::Digest;
 use super::sbom::Sbom;
 use super::{Purl, list, purl, text};
 use crate::inventory::{Inventory, Package};
+use crate::shortcoming::printable;
 
 pub(super) fn read(document: &Value) -> Result<Sbom, String> {
     match text(document, "/spdxVersion") {
         Some("SPDX-2.2" | "SPDX-2.3") => {}
-        Some(other) => return Err(format!("it is {other}; SPDX-2.2 and SPDX-2.3 are read")),
+        Some(other) => {
+            let other = printable(other);
+            return Err(format!("it is {other}; SPDX-2.2 and SPDX-2.3 are read"));
+        }
         None => return Err("it is no SPDX 2 document in JSON (no spdxVersion)".to_owned()),
     }
     let described = described(document)?;
