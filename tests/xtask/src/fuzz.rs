@@ -52,10 +52,10 @@ struct Told {
 pub(crate) fn fuzz(targets: &[Target], seconds: u32) -> Result<(), XtaskError> {
     let root = repository_root();
     let (folder, built) = (root.join("tests/fuzz"), root.join("target/fuzz"));
-    let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--target", PLATFORM]).current_dir(&folder);
-    build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &built);
-    error::succeed("cargo build of tests/fuzz", build.status())?;
+    let mut compile = Command::new("cargo");
+    compile.args(["build", "--release", "--target", PLATFORM]).current_dir(&folder);
+    compile.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &built);
+    error::succeed("cargo build of tests/fuzz", compile.status())?;
     let mut failed = Vec::new();
     for target in if targets.is_empty() { &ALL[..] } else { targets } {
         failed.extend(run(&target.name(), seconds, &folder, &built).err());
