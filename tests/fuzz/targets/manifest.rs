@@ -1,4 +1,6 @@
 //! See `tidegate_outbound::fuzz::manifest`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tidegate_outbound::fuzz::manifest(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _taken = tidegate_outbound::fuzz::manifest(data);
+});
