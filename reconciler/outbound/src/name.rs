@@ -47,8 +47,9 @@ impl FromStr for RepositoryName {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |why| Error::Name { text: text.chars().take(300).collect(), why };
+        let length = "with its registry it must have 1 to 255 characters";
         if text.is_empty() || text.len() > 255 {
-            return Err(wrong("it must have 1 to 255 characters"));
+            return Err(wrong(length));
         }
         let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
         let (registry, path) = match text.split_once('/') {
@@ -65,11 +66,16 @@ impl FromStr for RepositoryName {
             ));
         }
         let hub = matches!(registry.as_str(), DOCKER_HUB | "index.docker.io");
-        Ok(match (hub, path.contains('/')) {
+        let name = match (hub, path.contains('/')) {
             (true, false) => Self { registry: DOCKER_HUB.into(), path: format!("library/{path}") },
             (true, true) => Self { registry: DOCKER_HUB.into(), path: path.to_owned() },
             (false, _) => Self { registry, path: path.to_owned() },
-        })
+        };
+        // A short name grows: what is compared and written down is the whole one.
+        if name.registry.len() + 1 + name.path.len() > 255 {
+            return Err(wrong(length));
+        }
+        Ok(name)
     }
 }
 
@@ -134,6 +140,15 @@ mod tests {
             assert_eq!(name.to_string(), canonical);
             assert_eq!(canonical.parse::<RepositoryName>().unwrap(), name);
         }
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_its_canonical_form() {
+        let fits = "a".repeat(255 - "docker.io/library/".len());
+        let name: RepositoryName = fits.parse().unwrap();
+        assert_eq!(name.to_string().parse::<RepositoryName>().unwrap(), name);
+        assert!(format!("{fits}a").parse::<RepositoryName>().is_err());
+        assert!(format!("example.com/{}", "a".repeat(244)).parse::<RepositoryName>().is_err());
     }
 
     #[test]
