@@ -209,11 +209,11 @@ fn list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], String> {
 /// The first few names, and how many more there are: who writes a statement decides how many.
 fn few(mut names: impl ExactSizeIterator<Item = String>) -> String {
     const NAMED: usize = 5;
-    let mut named: Vec<_> = names.by_ref().take(NAMED).collect();
+    let mut first: Vec<_> = names.by_ref().take(NAMED).collect();
     if names.len() > 0 {
-        named.push(format!("and {} more", names.len()));
+        first.push(format!("and {} more", names.len()));
     }
-    named.join(", ")
+    first.join(", ")
 }
 
 #[cfg(test)]
