@@ -60,7 +60,7 @@ pub(super) fn refused(stage: &Stage) -> Result<(), Failed> {
     for (tag, signing, reason) in [
         ("17.0.3", Signing::Nobody, "no signature"),
         ("17.0.4", Signing::OtherKey, "signed by another key"),
-        ("17.0.5", Signing::OfAnotherImage, "not for this image"),
+        ("17.0.5", Signing::OfAnotherImage, "not about this image"),
     ] {
         let content = format!("stand-in for odoo {tag}");
         let digest = stage.reference.new_image(&stage.lab, "odoo", tag, &content, signing)?;
