@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt as _};
 use serde_json::Value;
-use tidegate_delivery::{Rules, evidence};
+use tidegate_delivery::{Evidence, Rules, evidence};
 use tidegate_manifest::ImageReference;
 use tidegate_outbound::{Images, Layout};
-use tidegate_provenance::{Gathered, ImagePattern, ImageRef, Needed};
+use tidegate_provenance::{Gathered, ImagePattern, ImageRef, KEY_ENTRY, Needed, ROOT_ENTRY};
 use tidegate_schemas::{GROUP, SYSTEM_NAMESPACE, TrustPolicy, VERSION};
 
 use crate::failure::{Code, Failure, from_api};
@@ -80,8 +80,7 @@ pub async fn run(connection: &Connection, args: &Args, now: Timestamp) -> Result
         None => images.resolve(&tag).await.map_err(told)?,
     };
     let image = ImageRef { repository: asked.repository(), digest };
-    let (subject, attached) = evidence(&images, &image).await?;
-    let index = images.manifest(digest).await.map_err(told)?.is_index();
+    let Evidence { subject, attached, index } = evidence(&images, &image).await?;
     let outcome = rules.judge(&subject, &attached, now)?;
     let tag = asked.digest.is_none().then_some(tag);
     let asked = Asked { image, tag, index, attached: attached.len() };
@@ -186,15 +185,15 @@ fn items(mut value: Value) -> Vec<Value> {
 
 fn take_key(secret: Secret, materials: &mut Gathered) {
     let name = secret.name_any();
-    let stated = secret.string_data.and_then(|mut data| data.remove("cosign.pub"));
-    let encoded = secret.data.and_then(|mut data| data.remove("cosign.pub"));
+    let stated = secret.string_data.and_then(|mut data| data.remove(KEY_ENTRY));
+    let encoded = secret.data.and_then(|mut data| data.remove(KEY_ENTRY));
     let encoded = encoded.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
     materials.secrets.extend(stated.or(encoded).map(|pem| (name, pem)));
 }
 
 fn take_root(value: &Value, materials: &mut Gathered) {
     let name = value["metadata"]["name"].as_str();
-    let root = value["data"]["trusted_root.json"].as_str();
+    let root = value["data"][ROOT_ENTRY].as_str();
     let root = name.zip(root).map(|(name, root)| (name.to_owned(), root.to_owned()));
     materials.config_maps.extend(root);
 }
@@ -228,7 +227,7 @@ async fn from_cluster(
             let doing =
                 format!("reading the root in ConfigMap {name} (or give it: --root {name}=FILE)");
             let map = maps.get_opt(name).await.map_err(|e| from_api(&doing, &e))?;
-            let root = map.and_then(|map| map.data?.remove("trusted_root.json"));
+            let root = map.and_then(|map| map.data?.remove(ROOT_ENTRY));
             materials.config_maps.extend(root.map(|root| (name.clone(), root)));
         }
     }

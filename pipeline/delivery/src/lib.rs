@@ -37,4 +37,4 @@ mod world;
 
 pub use engine::{Options, run};
 pub use error::Error;
-pub use trust::{Rules, evidence};
+pub use trust::{Evidence, Rules, evidence};

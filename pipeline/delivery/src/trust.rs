@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tidegate_ids::Digest;
 use tidegate_outbound::{Found, Images, Registry};
 use tidegate_provenance::{
-    Attached, Gathered, ImagePattern, ImageRef, Needed, Outcome, Subject, TrustRule,
+    Attached, Gathered, ImagePattern, ImageRef, KEY_ENTRY, Needed, Outcome, ROOT_ENTRY, Subject,
+    TrustRule,
 };
 use tidegate_schemas::{TrustPolicy, TrustPolicySpec, Verdict};
 use tokio::sync::Mutex;
@@ -27,9 +28,11 @@ const AT_ONCE: usize = 16;
 /// The rules in force.
 #[derive(Clone)]
 pub struct Rules {
-    rules: Arc<tidegate_provenance::Rules>,
+    stated: Arc<tidegate_provenance::Rules>,
     /// Policies that cannot be read, and why: whatever they name waits.
     broken: Arc<Vec<Broken>>,
+    /// Digests that were asked for: each pass asks for those of all its images again.
+    digests: Arc<std::sync::Mutex<HashMap<ImageKey, Option<Digest>>>>,
 }
 
 /// A policy that cannot be read.
@@ -58,18 +61,13 @@ impl Rules {
                 Err(error) => {
                     let revocations = TrustRule::revocations(&name, spec).ok();
                     let images = revocations.as_ref().and_then(|_| patterns(spec));
-                    // Most say it themselves; what is wrong with a name or a key is told of any.
-                    let why = match error.to_string() {
-                        why if why.starts_with("TrustPolicy ") => why,
-                        why => format!("TrustPolicy {name}: {why}"),
-                    };
-                    broken.push(Broken { images, why });
+                    broken.push(Broken { images, why: error.of_policy(&name) });
                     rules.extend(revocations);
                 }
             }
         }
-        let rules = Arc::new(tidegate_provenance::Rules::new(rules));
-        Self { rules, broken: Arc::new(broken) }
+        let stated = Arc::new(tidegate_provenance::Rules::new(rules));
+        Self { stated, broken: Arc::new(broken), digests: Arc::default() }
     }
 
     /// What they say of an image now, by what is attached to it.
@@ -83,7 +81,7 @@ impl Rules {
         now: Timestamp,
     ) -> Result<Outcome, String> {
         self.whole(&subject.image)?;
-        Ok(tidegate_provenance::verify(subject, attached, &self.rules, now))
+        Ok(tidegate_provenance::verify(subject, attached, &self.stated, now))
     }
 
     /// Whether every policy that names the image could be read.
@@ -96,14 +94,19 @@ impl Rules {
     /// nothing where nothing is revoked.
     #[must_use]
     pub fn without_revocations(&self) -> Option<Self> {
-        let rules = Arc::new(self.rules.without_revocations()?);
-        Some(Self { rules, broken: self.broken.clone() })
+        let stated = Arc::new(self.stated.without_revocations()?);
+        Some(Self { stated, broken: self.broken.clone(), digests: Arc::default() })
     }
 
     /// The digest of everything that is asked of this image.
     #[must_use]
     pub fn digest(&self, image: &ImageRef) -> Option<Digest> {
-        self.rules.digest_for(image).ok()
+        let key = (image.repository.clone(), image.digest);
+        let mut known = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        *known.entry(key).or_insert_with(|| self.stated.digest_for(image).ok())
     }
 }
 
@@ -172,13 +175,13 @@ impl Verdicts {
         for needed in policies.iter().map(|policy| Needed::by(&policy.spec)) {
             for name in needed.secrets {
                 let secret = self.secrets.get_opt(&name).await.ok().flatten();
-                let pem = secret.and_then(|s| s.data?.remove("cosign.pub"));
+                let pem = secret.and_then(|s| s.data?.remove(KEY_ENTRY));
                 let pem = pem.map(|pem| String::from_utf8_lossy(&pem.0).into_owned());
                 found.secrets.extend(pem.map(|pem| (name, pem)));
             }
             for name in needed.config_maps {
                 let map = self.config_maps.get_opt(&name).await.ok().flatten();
-                let root = map.and_then(|m| m.data?.remove("trusted_root.json"));
+                let root = map.and_then(|m| m.data?.remove(ROOT_ENTRY));
                 found.config_maps.extend(root.map(|root| (name, root)));
             }
         }
@@ -213,7 +216,7 @@ impl Verdicts {
         let registry = registry.as_ref().map_err(Clone::clone)?;
         let name = image.repository.parse().map_err(|e: tidegate_outbound::Error| e.to_string())?;
         let images = Images::from(registry.repository(name));
-        let (subject, attached) = evidence(&images, image).await?;
+        let Evidence { subject, attached, .. } = evidence(&images, image).await?;
         let outcome = rules.judge(&subject, &attached, now)?;
         let verdict = Verdict { rules: Some(digest), ..outcome.verdict.record() };
         // What failed may be signed later: only a pass is remembered.
@@ -241,14 +244,21 @@ impl Verdicts {
     }
 }
 
-/// What an image says of itself, and everything that is attached to it.
+/// What is known of an image before anybody judges it.
+pub struct Evidence {
+    /// The image, and what it says of itself.
+    pub subject: Subject,
+    /// Everything that is attached to it.
+    pub attached: Vec<Attached>,
+    /// Whether it is an index, with an image for each platform.
+    pub index: bool,
+}
+
+/// Reads what an image says of itself, and everything that is attached to it.
 ///
 /// # Errors
 /// One sentence, when it cannot be read now.
-pub async fn evidence(
-    images: &Images,
-    image: &ImageRef,
-) -> Result<(Subject, Vec<Attached>), String> {
+pub async fn evidence(images: &Images, image: &ImageRef) -> Result<Evidence, String> {
     let (manifest, found) =
         tokio::try_join!(images.manifest(image.digest), images.attached(image.digest))
             .map_err(|e| e.to_string())?;
@@ -260,5 +270,9 @@ pub async fn evidence(
         }
         Found::Unreadable { digest, why } => Attached::Unreadable { digest, why },
     });
-    Ok((Subject { image: image.clone(), annotations }, attached.collect()))
+    Ok(Evidence {
+        subject: Subject { image: image.clone(), annotations },
+        attached: attached.collect(),
+        index: manifest.is_index(),
+    })
 }

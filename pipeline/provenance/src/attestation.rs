@@ -66,8 +66,7 @@ impl Attestation {
 
     /// All that it asks for, for digests over policies.
     pub(crate) fn canonical(&self) -> Value {
-        let by: Vec<_> = self.by.iter().map(Authority::canonical).collect();
-        json!({"by": by, "rule": self.rule.canonical()})
+        canonical(&self.by, self.rule.canonical())
     }
 
     /// What satisfies it, in a sentence, or why nothing does.
@@ -137,8 +136,7 @@ impl Base {
     }
 
     pub(crate) fn canonical(&self) -> Value {
-        let by: Vec<_> = self.by.iter().map(Authority::canonical).collect();
-        json!({"by": by, "rule": self.rule.canonical()})
+        canonical(&self.by, &self.rule.canonical())
     }
 
     /// What it is built on, in a sentence, or why it may not be.
@@ -160,6 +158,12 @@ impl Base {
         }
         Ok((built_on, grounds))
     }
+}
+
+/// Whose statements are asked for, and what they must say.
+fn canonical(by: &[Authority], rule: &Value) -> Value {
+    let by: Vec<_> = by.iter().map(Authority::canonical).collect();
+    json!({"by": by, "rule": rule})
 }
 
 /// What each of these authorities said about the image.

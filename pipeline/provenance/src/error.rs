@@ -106,3 +106,23 @@ pub enum Error {
     #[error("computing the digest of the trust rules: {0}")]
     Canonical(String),
 }
+
+impl Error {
+    /// The error with the policy that it is about, which most say themselves; what is wrong with a
+    /// name, a key or a root is known before it is known whose it is.
+    #[must_use]
+    pub fn of_policy(&self, name: &str) -> String {
+        match self {
+            Self::Empty { .. }
+            | Self::Secret { .. }
+            | Self::ConfigMap { .. }
+            | Self::Impossible { .. } => self.to_string(),
+            Self::Pattern { .. }
+            | Self::Key { .. }
+            | Self::Identity { .. }
+            | Self::Attestation { .. }
+            | Self::Root { .. }
+            | Self::Canonical(_) => format!("TrustPolicy {name}: {self}"),
+        }
+    }
+}

@@ -54,7 +54,7 @@ pub use inventory::{
     statement_of,
 };
 pub use judge::verify;
-pub use materials::{Gathered, Materials, Needed};
+pub use materials::{Gathered, KEY_ENTRY, Materials, Needed, ROOT_ENTRY};
 pub use outcome::{Check, CheckResult, Outcome};
 pub use pattern::ImagePattern;
 pub use prove::{Artifact, verify_bundle};

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_schemas::{Authority, TrustPolicySpec};
 
+/// The entry of a Secret that holds a public key, as cosign names the file.
+pub const KEY_ENTRY: &str = "cosign.pub";
+/// The entry of a `ConfigMap` that holds a Sigstore trusted root.
+pub const ROOT_ENTRY: &str = "trusted_root.json";
+
 /// Gives what a policy refers to by name.
 pub trait Materials {
     /// The `cosign.pub` of a Secret in the engine's namespace (PEM).

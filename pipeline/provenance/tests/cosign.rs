@@ -8,7 +8,7 @@ mod fixtures;
 
 use tidegate_harness::{CosignKey, Lab};
 use tidegate_ids::Digest;
-use tidegate_outbound::{Options, Registry, Repository};
+use tidegate_outbound::{Found, Options, Registry, Repository};
 use tidegate_provenance::{Attached, Gathered, ImageRef, Rules, TrustRule, Verdict, verify};
 
 struct Hospital {
@@ -44,8 +44,15 @@ impl Hospital {
         let materials = Gathered { secrets, ..Gathered::default() };
         let spec = serde_json::from_value(spec).unwrap();
         let rule = TrustRule::from_policy("hospital-images", &spec, &materials).unwrap();
-        let bundles = self.repository.bundles(digest).await.unwrap();
-        let attached: Vec<_> = bundles.into_iter().map(Attached::bundle).collect();
+        let found = self.repository.attached(digest).await.unwrap();
+        let bundle = |one| match one {
+            Found::Bundle { digest, json } => Attached::Bundle { digest, json },
+            Found::Layer { digest, .. } | Found::Unreadable { digest, .. } => {
+                let why = "not the bundle that cosign attaches".to_owned();
+                Attached::Unreadable { digest, why }
+            }
+        };
+        let attached: Vec<_> = found.into_iter().map(bundle).collect();
         let now = jiff::Timestamp::UNIX_EPOCH;
         verify(&self.image(digest).into(), &attached, &Rules::new(vec![rule]), now).verdict
     }

@@ -138,18 +138,6 @@ impl Repository {
     pub async fn attached(&self, image: Digest) -> Result<Vec<Found>, Error> {
         Images::from(self.clone()).attached(image).await
     }
-
-    /// The Sigstore bundles attached to an image, as they are; see [`Repository::attached`].
-    ///
-    /// # Errors
-    /// As [`Images::attached`].
-    pub async fn bundles(&self, image: Digest) -> Result<Vec<Vec<u8>>, Error> {
-        let bundle = |found| match found {
-            Found::Bundle { json, .. } => Some(json),
-            Found::Layer { .. } | Found::Unreadable { .. } => None,
-        };
-        Ok(self.attached(image).await?.into_iter().filter_map(bundle).collect())
-    }
 }
 
 fn is_index(media_type: &str) -> bool {

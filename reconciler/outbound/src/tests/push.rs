@@ -1,6 +1,7 @@
 //! Putting things beside an image, on a registry that keeps what it is given but knows no
 //! referrers: its answer to a manifest has no `OCI-Subject`, and it has no referrers API.
 
+use super::attached::bundles;
 use super::*;
 
 /// What the registry does beyond keeping things.
@@ -137,7 +138,7 @@ async fn what_is_pushed_is_found_beside_the_image_and_pushing_it_again_changes_n
     expected.sort();
     assert_eq!(listed.iter().map(|one| one.digest).collect::<Vec<_>>(), expected);
     assert_eq!(listed[0].annotations["predicate"], "vsa");
-    assert_eq!(repository.bundles(image).await.unwrap().len(), 2);
+    assert_eq!(bundles(&repository.attached(image).await.unwrap()).len(), 2);
 }
 
 #[tokio::test]

@@ -38,11 +38,11 @@ pub(super) fn keyless(stage: &Stage) -> Result<(), Failed> {
     }}));
     stage.cluster.apply(&policy)?;
 
-    let (bad, image) = odoo(stage, "17.0.8")?;
+    let (bad, image) = odoo(stage, "17.0.9")?;
     sigstore.sign_keyless(&image, &Identity::Workflow(theirs))?;
     refused(stage, &bad, "partner/portal")?;
 
-    let (good, image) = odoo(stage, "17.0.9")?;
+    let (good, image) = odoo(stage, "17.0.10")?;
     sigstore.sign_keyless(&image, &ours)?;
     let release = stage.release("app", "that the CI service signed", |r| runs(r, &good))?;
     stage.promotion("dev", "app", &release, "Succeeded")?;
@@ -65,9 +65,9 @@ pub(super) fn two_signers(stage: &Stage) -> Result<(), Failed> {
             "require": [{"anyOf": both, "count": 2}],
         },
     }))?;
-    let content = "stand-in for odoo 17.0.10";
+    let content = "stand-in for odoo 17.0.11";
     let digest =
-        stage.reference.new_image(&stage.lab, "odoo", "17.0.10", content, Signing::Release)?;
+        stage.reference.new_image(&stage.lab, "odoo", "17.0.11", content, Signing::Release)?;
     refused(stage, &digest, "odoo-four-eyes")?;
     stage.lab.sign(&named(stage, &digest), &tester)?;
     let release = stage.release("app", "that two signed", |r| runs(r, &digest))?;
@@ -125,7 +125,7 @@ pub(super) fn unlisted(stage: &Stage) -> Result<(), Failed> {
     let registry = stage.lab.registry();
     for image in [
         format!("{registry}/hospital/miner@{digest}"),
-        format!("{registry}/hospital/odoo:17.0.9"),
+        format!("{registry}/hospital/odoo:17.0.10"),
         format!("docker.io/library/redis@{digest}"),
     ] {
         let made = stage.cluster.create(PODS, &pod("by-hand", "clinic-production", &image));
