@@ -21,7 +21,9 @@ use tidegate_schemas::{AttestationRequirement, BaseImages, KeylessAuthority, Log
 use crate::bundle::{Evidence, PAYLOAD_TYPE, SIGN_PREDICATE};
 use crate::predicate::{AttestationRule, BaseRule};
 use crate::proof::Proved;
-use crate::{Attached, Authority, ImageRef, Roots, Signer, Subject};
+use crate::{
+    Attached, Authority, Gathered, ImageRef, Roots, Rules, Signer, Subject, TrustRule, verify,
+};
 
 const ROOT: &str = include_str!("fuzz/trusted_root.json");
 const KEYS: [&str; 3] = [
@@ -29,6 +31,8 @@ const KEYS: [&str; 3] = [
     include_str!("fuzz/p384.pub"),
     include_str!("fuzz/ed25519.pub"),
 ];
+/// The repository of the image.
+const ODOO: &str = "registry.example.com/odoo";
 /// What the seeds are about.
 const IMAGE: &[u8] = b"odoo 17.0.3";
 /// What the seeds' signers signed: a signature, and an attestation without content.
@@ -94,6 +98,62 @@ static RULES: LazyLock<(Vec<AttestationRule>, Vec<BaseRule>)> = LazyLock::new(||
     };
     (rules.into_iter().map(rule).collect(), bases.into_iter().map(base).collect())
 });
+
+/// What the whole judgement is asked: whoever signed the seeds, in how many it takes one of them.
+struct Asked {
+    /// One of them is enough.
+    one: Rules,
+    /// One thing that is attached is by one signer, whatever it says: none of these may pass.
+    never: Vec<(&'static str, Rules)>,
+}
+
+static ASKED: LazyLock<Asked> = LazyLock::new(|| {
+    let keys = KEYS.iter().map(|pem| json!({"key": {"pem": pem, "log": "none"}}));
+    let anna = json!({"keyless": {"issuer": "https://accounts.example.com",
+        "subject": {"exact": "anna@hospital.example"}}});
+    let signers: Vec<_> = keys.chain([anna]).collect();
+    let count = |count: u32| {
+        json!({"images": [ODOO], "roots": [{"configMap": "fuzz"}],
+            "require": [{"anyOf": signers, "count": count}]})
+    };
+    let revoked = |what: &Value| json!({"images": [ODOO], "revoked": [what]});
+    let digest = revoked(&json!({"digest": image(), "reason": "its build machine was taken over"}));
+    let everybody = json!({"images": [ODOO], "revoked": [
+        {"key": fingerprint(KEYS[0]), "reason": "lost"},
+        {"key": fingerprint(KEYS[1]), "reason": "lost"},
+        {"key": fingerprint(KEYS[2]), "reason": "lost"},
+        {"identity": {"issuer": "https://accounts.example.com", "subject": {"regex": ".+"}},
+            "reason": "the provider was taken over"},
+    ]});
+    let listed = json!({"images": [ODOO], "static": [{"digest": Digest::of(b"another image"),
+        "owner": "ann", "approvedBy": "joe", "reason": "no vendor signs it",
+        "expires": "2030-01-01T00:00:00Z"}]});
+    Asked {
+        one: rules(&[count(1)]),
+        never: vec![
+            ("two are asked for", rules(&[count(2)])),
+            ("the image is revoked", rules(&[count(1), digest])),
+            ("every signer is revoked", rules(&[count(1), everybody])),
+            ("another image is an exception", rules(&[listed])),
+        ],
+    }
+});
+
+fn rules(specs: &[Value]) -> Rules {
+    let config_maps = [("fuzz".to_owned(), ROOT.to_owned())].into();
+    let materials = Gathered { config_maps, ..Gathered::default() };
+    let rule = |(number, spec): (usize, &Value)| {
+        let spec = serde_json::from_value(spec.clone()).expect("it is a policy");
+        TrustRule::from_policy(&format!("policy-{number}"), &spec, &materials).expect("it can hold")
+    };
+    Rules::new(specs.iter().enumerate().map(rule).collect())
+}
+
+/// The SHA-256 of a key's `SubjectPublicKeyInfo`, as revocations name it.
+fn fingerprint(pem: &str) -> Digest {
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    Digest::of(&STANDARD.decode(body).expect("it is a key"))
+}
 
 fn now() -> Timestamp {
     Timestamp::constant(1_772_370_000, 0)
@@ -198,7 +258,7 @@ pub fn statement(json: &[u8]) -> usize {
 
 /// The image, with whatever texts the predicate has on top as its annotations.
 fn subject(predicate: &Value) -> Subject {
-    let repository = "registry.example.com/odoo".to_owned();
+    let repository = ODOO.to_owned();
     let mut subject = Subject::from(ImageRef { repository, digest: image() });
     for (key, value) in predicate.as_object().into_iter().flatten() {
         if let Some(text) = value.as_str() {
@@ -208,8 +268,30 @@ fn subject(predicate: &Value) -> Subject {
     subject
 }
 
-/// Everything that anybody is proved to have made of it.
+/// Everything that anybody is proved to have made of it, and what policies make of that.
 fn proofs(attached: &[Attached]) -> usize {
+    let proved = proved(attached);
+    judged(attached, proved);
+    proved
+}
+
+/// The whole judgement: nothing passes that nobody signed, and one thing is never enough for two,
+/// for what is revoked, or for an exception that is another image's.
+fn judged(attached: &[Attached], proved: usize) {
+    let subject = subject(&Value::Null);
+    let passes = |rules: &Rules| {
+        let outcome = verify(&subject, attached, rules, now());
+        fit(&outcome.verdict.record().reasons);
+        outcome.verdict.passed().is_some()
+    };
+    assert!(!passes(&ASKED.one) || proved > 0, "it passes, and nobody made it");
+    for (what, rules) in &ASKED.never {
+        assert!(!passes(rules), "it passes although {what}");
+    }
+}
+
+/// How often somebody is proved to have made something of it.
+fn proved(attached: &[Attached]) -> usize {
     let evidence = Evidence::read(attached);
     let mut proved = 0;
     for roots in &TRUST.roots {
