@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tidegate_ids::Digest;
 use tidegate_outbound::{Found, Images, Registry};
 use tidegate_provenance::{
@@ -31,8 +31,6 @@ pub struct Rules {
     stated: Arc<tidegate_provenance::Rules>,
     /// Policies that cannot be read, and why: whatever they name waits.
     broken: Arc<Vec<Broken>>,
-    /// Digests that were asked for: each pass asks for those of all its images again.
-    digests: Arc<std::sync::Mutex<HashMap<ImageKey, Option<Digest>>>>,
 }
 
 /// A policy that cannot be read.
@@ -67,7 +65,7 @@ impl Rules {
             }
         }
         let stated = Arc::new(tidegate_provenance::Rules::new(rules));
-        Self { stated, broken: Arc::new(broken), digests: Arc::default() }
+        Self { stated, broken: Arc::new(broken) }
     }
 
     /// What they say of an image now, by what is attached to it.
@@ -95,18 +93,13 @@ impl Rules {
     #[must_use]
     pub fn without_revocations(&self) -> Option<Self> {
         let stated = Arc::new(self.stated.without_revocations()?);
-        Some(Self { stated, broken: self.broken.clone(), digests: Arc::default() })
+        Some(Self { stated, broken: self.broken.clone() })
     }
 
     /// The digest of everything that is asked of this image.
     #[must_use]
     pub fn digest(&self, image: &ImageRef) -> Option<Digest> {
-        let key = (image.repository.clone(), image.digest);
-        let mut known = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        *known.entry(key).or_insert_with(|| self.stated.digest_for(image).ok())
+        self.stated.digest_for(image).ok()
     }
 }
 

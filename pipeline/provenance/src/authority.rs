@@ -21,6 +21,8 @@ pub struct Authority {
     name: String,
     fingerprint: Digest,
     pub(crate) who: Who,
+    /// Of all that is asked of it.
+    demands: Digest,
 }
 
 #[derive(Clone)]
@@ -79,7 +81,7 @@ impl Authority {
         let valid = Window { from: valid_from, until: valid_until };
         let fingerprint = Digest::of(spki.as_bytes());
         let who = Who::Key(Arc::new(Key { spki, schemes, log, valid }));
-        Ok(Self { name: name.to_owned(), fingerprint, who })
+        Ok(Self::new(name.to_owned(), fingerprint, who))
     }
 
     /// Whoever proved this identity to a certificate authority.
@@ -91,13 +93,18 @@ impl Authority {
         let name = identity.name();
         let fingerprint = Digest::of(identity.canonical().to_string().as_bytes());
         let who = Who::Keyless(Arc::new(identity));
-        Ok(Self { name, fingerprint, who })
+        Ok(Self::new(name, fingerprint, who))
+    }
+
+    fn new(name: String, fingerprint: Digest, who: Who) -> Self {
+        let demands = Digest::of(canonical(&name, fingerprint, &who).to_string().as_bytes());
+        Self { name, fingerprint, who, demands }
     }
 
     /// The same authority, a key called by its fingerprint.
     #[must_use]
     pub fn named_by_fingerprint(self) -> Self {
-        Self { name: format!("key {}", self.fingerprint()), ..self }
+        Self::new(format!("key {}", self.fingerprint()), self.fingerprint, self.who)
     }
 
     /// The name people know it by.
@@ -133,17 +140,24 @@ impl Authority {
 
     /// All that is asked of it, for digests over policies.
     pub(crate) fn canonical(&self) -> Value {
-        match &self.who {
-            Who::Key(key) => json!({"name": self.name, "key": {
-                "fingerprint": self.fingerprint().to_string(),
-                "log": key.log == Log::Required,
-                "from": key.valid.from.map(|time| time.to_string()),
-                "until": key.valid.until.map(|time| time.to_string()),
-            }}),
-            Who::Keyless(identity) => {
-                json!({"name": self.name, "keyless": identity.canonical()})
-            }
-        }
+        canonical(&self.name, self.fingerprint, &self.who)
+    }
+
+    /// The digest of all that is asked of it.
+    pub(crate) const fn demands(&self) -> Digest {
+        self.demands
+    }
+}
+
+fn canonical(name: &str, fingerprint: Digest, who: &Who) -> Value {
+    match who {
+        Who::Key(key) => json!({"name": name, "key": {
+            "fingerprint": fingerprint.to_string(),
+            "log": key.log == Log::Required,
+            "from": key.valid.from.map(|time| time.to_string()),
+            "until": key.valid.until.map(|time| time.to_string()),
+        }}),
+        Who::Keyless(identity) => json!({"name": name, "keyless": identity.canonical()}),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every trust policy in force, ready to be applied.
 
-use serde_json::{Value, json};
-use tidegate_ids::{Digest, canonical_json};
+use serde_json::json;
+use tidegate_ids::Digest;
 
 use crate::Error;
 use crate::revocation::Revoked;
@@ -44,36 +44,21 @@ impl Rules {
     }
 
     /// All that is asked of this image and all that is revoked, as one digest
-    /// (`tidegate-trust/v2`): a verdict on it stands as long as this does.
+    /// (`tidegate-trust/v3`): a verdict on it stands as long as this does.
     ///
     /// # Errors
     /// [`Error::Canonical`]; does not happen for rules that could be made.
     pub fn digest_for(&self, image: &ImageRef) -> Result<Digest, Error> {
-        let naming = self.naming(&image.repository).map(|rule| rule.canonical(image.digest));
-        let revoked: Vec<_> = self.revoked().map(Revoked::canonical).collect();
-        let demands = json!({"naming": naming.collect::<Vec<_>>(), "revoked": revoked});
-        Digest::tagged("tidegate-trust/v2", &sorted(demands)?)
+        let asks = |rule: &TrustRule| {
+            let exceptions = rule.exceptions.entries(image.digest).map(|one| json!(one));
+            let mut exceptions: Vec<_> = exceptions.collect();
+            exceptions.sort_by_key(ToString::to_string);
+            json!({"demands": rule.digests.demands, "static": exceptions})
+        };
+        let naming: Vec<_> = self.naming(&image.repository).map(asks).collect();
+        let mut revoked: Vec<_> = self.0.iter().filter_map(|rule| rule.digests.revoked).collect();
+        revoked.sort_unstable();
+        Digest::tagged("tidegate-trust/v3", &json!({"naming": naming, "revoked": revoked}))
             .map_err(|error| Error::Canonical(error.to_string()))
     }
-}
-
-/// The same value with every list in one order: all lists of a policy are sets.
-fn sorted(value: Value) -> Result<Value, Error> {
-    Ok(match value {
-        Value::Array(items) => {
-            let keyed = items.into_iter().map(|item| {
-                let item = sorted(item)?;
-                let key = canonical_json(&item).map_err(|e| Error::Canonical(e.to_string()))?;
-                Ok((key, item))
-            });
-            let mut keyed = keyed.collect::<Result<Vec<_>, Error>>()?;
-            keyed.sort_by(|a, b| a.0.cmp(&b.0));
-            keyed.into_iter().map(|(_, item)| item).collect()
-        }
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| Ok((name, sorted(value)?)));
-            Value::Object(fields.collect::<Result<_, Error>>()?)
-        }
-        other => other,
-    })
 }

@@ -31,7 +31,7 @@ pub(crate) struct Statements<'a> {
     /// Bundles about this image: their predicate types by what they are attached by.
     bundles: BTreeMap<Digest, String>,
     revoked: Vec<&'a Revoked>,
-    known: RefCell<BTreeMap<(Digest, String), Rc<Stated>>>,
+    known: RefCell<BTreeMap<(Digest, Digest), Rc<Stated>>>,
 }
 
 /// What one authority said about the image.
@@ -77,7 +77,7 @@ impl<'a> Statements<'a> {
 
     /// What this authority said, proved under the roots of this rule.
     pub(crate) fn by(&self, authority: &Authority, rule: &TrustRule) -> Rc<Stated> {
-        let key = (rule.roots_digest, authority.canonical().to_string());
+        let key = (rule.roots_digest, authority.demands());
         if let Some(known) = self.known.borrow().get(&key) {
             return Rc::clone(known);
         }

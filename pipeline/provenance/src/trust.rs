@@ -5,7 +5,7 @@
 //! the API server refuses most of it too, but a policy may also come from a file.
 
 use serde_json::{Value, json};
-use tidegate_ids::Digest;
+use tidegate_ids::{Digest, canonical_json};
 use tidegate_schemas::{TrustPolicySpec, TrustedRootRef};
 
 use crate::Error;
@@ -29,6 +29,16 @@ pub struct TrustRule {
     pub(crate) roots_digest: Digest,
     pub(crate) exceptions: Exceptions,
     pub(crate) revoked: Vec<Revoked>,
+    /// All that it asks of every image it names, and all that it revokes.
+    pub(crate) digests: Digests,
+}
+
+/// What a rule says, as digests: they are made once, and compared at each look at an image.
+#[derive(Clone, Copy)]
+pub(crate) struct Digests {
+    pub(crate) demands: Digest,
+    /// None where it revokes nothing.
+    pub(crate) revoked: Option<Digest>,
 }
 
 impl TrustRule {
@@ -58,7 +68,7 @@ impl TrustRule {
             return Err(empty("spec.require"));
         }
         let attestation = |one| Attestation::new(name, one, &signers, &roots, materials);
-        Ok(Self {
+        Self {
             policy: name.to_owned(),
             images,
             attestations: spec.attestations.iter().map(attestation).collect::<Result<_, _>>()?,
@@ -68,7 +78,9 @@ impl TrustRule {
             revoked: Revoked::all(name, spec)?,
             roots_digest: roots.digest()?,
             roots,
-        })
+            digests: Digests::nothing(),
+        }
+        .digested()
     }
 
     /// Only what a `TrustPolicy` revokes: for one that cannot be applied otherwise. It lets no
@@ -77,7 +89,7 @@ impl TrustRule {
     /// # Errors
     /// When a revocation cannot be read. Then nothing may run until it is mended.
     pub fn revocations(name: &str, spec: &TrustPolicySpec) -> Result<Self, Error> {
-        Ok(Self {
+        Self {
             policy: name.to_owned(),
             images: Vec::new(),
             require: Vec::new(),
@@ -87,11 +99,24 @@ impl TrustRule {
             roots_digest: Roots::default().digest()?,
             exceptions: Exceptions::default(),
             revoked: Revoked::all(name, spec)?,
-        })
+            digests: Digests::nothing(),
+        }
+        .digested()
+    }
+
+    /// The same rule with the digests of what it says.
+    fn digested(self) -> Result<Self, Error> {
+        let revoked: Vec<_> = self.revoked.iter().map(Revoked::canonical).collect();
+        let digests = Digests {
+            demands: digest_of(self.canonical())?,
+            revoked: (!revoked.is_empty()).then(|| digest_of(revoked.into())).transpose()?,
+        };
+        Ok(Self { digests, ..self })
     }
 
     pub(crate) fn without_revocations(self) -> Self {
-        Self { revoked: Vec::new(), ..self }
+        let digests = Digests { revoked: None, ..self.digests };
+        Self { revoked: Vec::new(), digests, ..self }
     }
 
     /// The policy's name.
@@ -108,20 +133,50 @@ impl TrustRule {
         asks && self.images.iter().any(|pattern| pattern.matches(repository))
     }
 
-    /// All that it asks of an image with this digest.
-    pub(crate) fn canonical(&self, image: Digest) -> Value {
+    /// All that it asks of every image it names.
+    fn canonical(&self) -> Value {
         let require: Vec<_> = self.require.iter().map(Requirement::canonical).collect();
         let attestations: Vec<_> = self.attestations.iter().map(Attestation::canonical).collect();
-        let exceptions: Vec<_> = self.exceptions.entries(image).collect();
         json!({
             "policy": self.policy,
             "require": require,
             "attestations": attestations,
             "base": self.base.as_ref().map(Base::canonical),
             "roots": self.roots_digest,
-            "static": exceptions,
         })
     }
+}
+
+impl Digests {
+    fn nothing() -> Self {
+        Self { demands: Digest::of(b""), revoked: None }
+    }
+}
+
+fn digest_of(value: Value) -> Result<Digest, Error> {
+    Digest::tagged("tidegate-trust-rule/v1", &sorted(value)?)
+        .map_err(|error| Error::Canonical(error.to_string()))
+}
+
+/// The same value with every list in one order: all lists of a policy are sets.
+fn sorted(value: Value) -> Result<Value, Error> {
+    Ok(match value {
+        Value::Array(items) => {
+            let keyed = items.into_iter().map(|item| {
+                let item = sorted(item)?;
+                let key = canonical_json(&item).map_err(|e| Error::Canonical(e.to_string()))?;
+                Ok((key, item))
+            });
+            let mut keyed = keyed.collect::<Result<Vec<_>, Error>>()?;
+            keyed.sort_by(|a, b| a.0.cmp(&b.0));
+            keyed.into_iter().map(|(_, item)| item).collect()
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| Ok((name, sorted(value)?)));
+            Value::Object(fields.collect::<Result<_, Error>>()?)
+        }
+        other => other,
+    })
 }
 
 fn roots(

@@ -33,11 +33,7 @@ impl Digest {
     /// The 64 hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> String {
-        use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut out, byte| {
-            let _infallible = write!(out, "{byte:02x}");
-            out
-        })
+        base16ct::lower::encode_string(&self.0)
     }
 
     /// The first ten hexadecimal digits, for names and for people.
@@ -67,18 +63,9 @@ impl std::str::FromStr for Digest {
         let wrong = || {
             ParseError::new(text, "digest", "it is sha256: and 64 lower-case hexadecimal digits")
         };
-        let hex = text.strip_prefix("sha256:").ok_or_else(wrong)?;
-        if hex.len() != 64 || hex.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(wrong());
-        }
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(wrong)?;
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            if pair.starts_with('+') {
-                return Err(wrong());
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-        }
+        base16ct::lower::decode(hex, &mut bytes).map_err(|_| wrong())?;
         Ok(Self(bytes))
     }
 }
